@@ -1,0 +1,62 @@
+"""What can go wrong, by who can act on it.
+
+AgentGymError
+├── InvalidInput              the caller: mend what was given            exit code 2
+│   └── ScenarioNotFoundError the caller: no scenario has this name
+├── InsufficientData          the caller: wait for, or bring, more       exit code 2
+├── Unavailable               the operator: something needed is away     exit code 3
+├── Refused                   nobody: the answer is no, or not yet       exit code 4
+└── ContractBroken            us: a promise inside AgentGym was broken   exit code 1
+
+A message says the rule, then the fact that broke it, then the repair.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class AgentGymError(Exception):
+    """Any error AgentGym raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidInput(AgentGymError):
+    """What was given breaks a rule; the caller can mend it."""
+
+    exit_code = 2
+
+
+class ScenarioNotFoundError(InvalidInput):
+    """No scenario is registered under this name; near matches are offered."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3)
+        repair = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(names) or 'none'}."
+        super().__init__(f"A scenario must be registered before it is loaded; {name!r} is not. {repair}")
+        self.name = name
+        self.near_matches = tuple(near)
+
+
+class InsufficientData(AgentGymError):
+    """The quantity is undefined on this little data; more of it would define it."""
+
+    exit_code = 2
+
+
+class Unavailable(AgentGymError):
+    """Something needed did not answer; the same call may succeed later."""
+
+    exit_code = 3
+
+
+class Refused(AgentGymError):
+    """A gate answered no, or not yet; nothing was changed."""
+
+    exit_code = 4
+
+
+class ContractBroken(AgentGymError):
+    """AgentGym broke its own promise: a bug worth reporting."""
