@@ -30,7 +30,8 @@ class UserTurn:
     """What the simulated user does after the agent spoke.
 
     content: None when they leave without a word.   agent_words: the words the recorded agent said at this point, which take the place
-    of the generated ones while the episode follows a recording; None otherwise.   is_simulator_error: the user was asked what it cannot know.
+    of the generated ones while the episode follows a recording; None otherwise.
+    is_simulator_error: the user was asked what it cannot know.
     """
 
     content: str | None
