@@ -4,10 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import gymnasium
-
-from agentgym.episode import Conversation, Trajectory
-from agentgym.messages import Message
+from agentgym.environments.conversation import ConversationEnv
+from agentgym.episode import Trajectory
 from agentgym.reward import RewardWeights, trajectory_metrics
 from agentgym.tools import Tool
 
@@ -27,7 +25,7 @@ class Scenario(ABC):
         """Every tool of the world."""
 
     @abstractmethod
-    def create_environment(self, *, reward: RewardWeights | None = None) -> "gymnasium.Env[Conversation, Message]":
+    def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
         """A fresh environment; `reset(options={"case": case})` chooses what is played. `reward`: other weights than the scenario's own."""
 
     @abstractmethod
