@@ -1,0 +1,135 @@
+"""What was concluded, and why: evaluation reports and promotion decisions, as values that travel as JSON."""
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from agentgym.statistics import Estimate
+
+Evidence = Literal["play", "next_call"]
+CheckOutcome = Literal["passed", "failed", "inconclusive"]
+Verdict = Literal["promote", "refuse", "inconclusive"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, the same for equal values."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class Subject(_Value):
+    """Who was evaluated: a name for people, and the digest of the checkpoint, which is what a gate goes by."""
+
+    name: str
+    checkpoint_digest: str = Field(min_length=1)
+
+
+class Measure(_Value):
+    """One case's part of a metric; the metric is the sum of numerators ÷ the sum of denominators."""
+
+    numerator: float
+    denominator: float = Field(default=1.0, ge=0)
+
+
+class CaseRow(_Value):
+    """What one case, or its part within one slice, adds to every metric.
+
+    cluster_id: the customer, else the conversation.   trial: counts from 0 the times this case was played.
+    """
+
+    case_id: str
+    kind: str
+    cluster_id: str
+    trial: int = 0
+    measures: dict[str, Measure]
+
+
+class Failure(_Value):
+    """A case that ended in a crash: it has no score, not even 0."""
+
+    case_id: str
+    trial: int = 0
+    error: str
+
+
+class EvaluationReport(_Value):
+    """How a policy did on a set of cases.
+
+    evidence: `play`, episodes in an environment; or `next_call`, the recorded dialogues' next call asked for at every assistant step.
+    estimates, slices: by metric, and by kind then metric; a metric is absent where it is undefined, as precision is without a call.
+    """
+
+    evidence: Evidence
+    subject: Subject
+    scenario: str
+    case_set_digest: str
+    seed: int
+    trials: int = Field(default=1, ge=1)
+    estimates: dict[str, Estimate]
+    slices: dict[str, dict[str, Estimate]]
+    failures: tuple[Failure, ...] = ()
+    rows: tuple[CaseRow, ...]
+
+    @property
+    def episodes(self) -> int:
+        """Episodes started: finished ones and failures."""
+        return len({(row.case_id, row.trial) for row in self.rows}) + len(self.failures)
+
+    @property
+    def failure_share(self) -> float:
+        return len(self.failures) / self.episodes
+
+
+class Check(_Value):
+    """One question a gate asked, with its answer in words and the difference it was read from."""
+
+    name: str
+    outcome: CheckOutcome
+    statement: str
+    difference: Estimate | None = None
+
+
+class PromotionDecision(_Value):
+    """Whether a challenger may take the champion's place, with every check that was made.
+
+    The verdict follows from the checks and cannot be set: one failed check refuses, one inconclusive check leaves it open.
+    champion: None on the first turn of the loop, when absolute floors are asked instead.
+    """
+
+    evidence: Evidence
+    primary_metric: str
+    case_set_digest: str
+    challenger: Subject
+    champion: Subject | None
+    challenger_report_digest: str
+    champion_report_digest: str | None
+    checks: tuple[Check, ...] = Field(min_length=1)
+    criteria: dict[str, JsonValue]
+
+    @property
+    def verdict(self) -> Verdict:
+        outcomes = {check.outcome for check in self.checks}
+        if "failed" in outcomes:
+            return "refuse"
+        return "inconclusive" if "inconclusive" in outcomes else "promote"
+
+    @property
+    def promote(self) -> bool:
+        return self.verdict == "promote"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every check in words, those that stand against the promotion first."""
+        weight = {"failed": 0, "inconclusive": 1, "passed": 2}
+        ordered = sorted(self.checks, key=lambda check: weight[check.outcome])
+        return tuple(f"{check.outcome}: {check.statement}" for check in ordered)
+
+
+class WaivedLiveTest(_Value):
+    """Leave to promote on an offline verdict alone; the registry's history keeps the reason."""
+
+    reason: str = Field(min_length=1)
