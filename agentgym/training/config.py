@@ -1,0 +1,48 @@
+"""How a policy is trained: the whole configuration, saved with the checkpoint it made."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentgym.reward import RewardWeights
+
+
+class FlowGRPOSettings(BaseModel):
+    """Flow-GRPO's own settings.
+
+    group_size: rollouts of one case, compared with each other.   cases_per_iteration: groups whose rewards differ that an iteration
+    learns from.   max_refills: how often cases are drawn again for groups that did not vary.   clip_low, clip_high: how far below and
+    above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in reward points per
+    nat.   gradient_norm_limit: longer gradients are shortened to it.   max_crash_share: of the rollouts of an iteration.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    group_size: int = Field(default=8, ge=2, le=256)
+    cases_per_iteration: int = Field(default=16, ge=1, le=4096)
+    max_refills: int = Field(default=2, ge=0, le=10)
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    epochs: int = Field(default=2, ge=1, le=32)
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.28, gt=0, le=10)
+    kl_coefficient: float = Field(default=0.02, ge=0, le=100)
+    gradient_norm_limit: float = Field(default=1.0, gt=0)
+    max_crash_share: float = Field(default=0.2, ge=0, lt=1)
+
+
+class TrainingConfig(BaseModel):
+    """One training run.
+
+    reward: other weights than the scenario's own.   num_env_runners: processes that play; 0 plays in the process that learns.
+    save_every: iterations between the points an interrupted run resumes from.   time_limit_seconds: no iteration starts after it; None
+    for no limit. A run stopped by the clock is not repeatable, one that ends by itself is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    iterations: int = Field(default=30, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    reward: RewardWeights | None = None
+    flow_grpo: FlowGRPOSettings = FlowGRPOSettings()
+    num_env_runners: int = Field(default=0, ge=0, le=1024)
+    torch_threads: int = Field(default=1, ge=1, le=256)
+    save_every: int = Field(default=5, ge=1)
+    time_limit_seconds: float | None = Field(default=None, gt=0)

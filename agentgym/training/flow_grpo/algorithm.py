@@ -1,0 +1,167 @@
+"""Flow-GRPO as an RLlib algorithm: on-policy, group-relative, over the decisions of whole conversations."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import ceil
+from time import perf_counter
+from typing import Any, Self, cast
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+from agentgym.episode import TrainablePolicy
+from agentgym.reward import trajectory_metrics
+from agentgym.training.config import FlowGRPOSettings
+from agentgym.training.flow_grpo.batch import LearningBatch, learning_batch, zero_variance_share
+from agentgym.training.flow_grpo.env_runner import NO_SPACE, GroupEnvRunner
+from agentgym.training.flow_grpo.learner import FlowGRPOLearner
+from agentgym.training.flow_grpo.module import EVIDENCE, PolicyModule
+from agentgym.training.flow_grpo.rollouts import Playground, Sample
+from agentgym.training.flow_grpo.state import TrainingState, learner_state, training_state
+
+METRICS = "flow_grpo"
+
+
+class FlowGRPOConfig(AlgorithmConfig):
+    """RLlib's configuration, set up for Flow-GRPO; `training(create_policy=…, playground=…)` must be called before it is built."""
+
+    def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
+        super().__init__(algo_class=algo_class or FlowGRPO)
+        self.environment(observation_space=NO_SPACE, action_space=NO_SPACE, normalize_actions=False, clip_actions=False)
+        self.env_runner_cls = GroupEnvRunner
+        self.add_default_connectors_to_env_to_module_pipeline = False
+        self.add_default_connectors_to_module_to_env_pipeline = False
+        self.add_default_connectors_to_learner_pipeline = False
+        self.create_policy: Callable[[], TrainablePolicy] | None = None
+        self.playground: Playground | None = None
+        self.training(settings=FlowGRPOSettings())
+        self.env_runners(num_env_runners=0)
+
+    def training(
+        self,
+        *,
+        create_policy: Callable[[], TrainablePolicy] | None = None,
+        playground: Playground | None = None,
+        settings: FlowGRPOSettings | None = None,
+        **rllib: Any,
+    ) -> Self:
+        """Sets what is given. create_policy: makes the policy to start from; it is pickled to every process that plays or learns."""
+        super().training(**rllib)
+        self.create_policy = create_policy or self.create_policy
+        self.playground = playground or self.playground
+        if settings is not None:
+            self.settings = settings
+            super().training(
+                lr=settings.learning_rate,
+                num_epochs=settings.epochs,
+                grad_clip=settings.gradient_norm_limit,
+                grad_clip_by="global_norm",
+            )
+        return self
+
+    @property
+    def groups_per_runner(self) -> int:
+        return ceil(self.settings.cases_per_iteration / max(1, self.num_env_runners))
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=PolicyModule, observation_space=NO_SPACE, action_space=NO_SPACE)
+
+    def get_default_learner_class(self) -> type[FlowGRPOLearner]:
+        return FlowGRPOLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        ours = {"create_policy": self.create_policy, "needs_reference": self.settings.kl_coefficient > 0}
+        return super()._model_config_auto_includes | ours
+
+
+class FlowGRPO(Algorithm):
+    """Plays groups of rollouts, compares the rollouts of each group, and raises the probability of what the better ones decided.
+
+    `train()["flow_grpo"]` holds the metrics of the iteration.
+    """
+
+    @classmethod
+    def get_default_config(cls) -> FlowGRPOConfig:
+        return FlowGRPOConfig()
+
+    def training_step(self) -> None:
+        began = perf_counter()
+        sample = self._play()
+        sample.require_few_crashes(self.config.settings.max_crash_share)
+        played = perf_counter()
+        batch = learning_batch(sample.rollouts)
+        learning = self._learn(batch) if batch is not None else {}
+        learned = perf_counter()
+        self._sync()
+        seconds = {"sampling_seconds": played - began, "learning_seconds": learned - played, "syncing_seconds": perf_counter() - learned}
+        self.metrics.log_dict({**_sample_metrics(sample, batch), **learning, **seconds}, key=METRICS, window=1)
+
+    @property
+    def policy(self) -> TrainablePolicy:
+        """The policy with the weights as they are now."""
+        return cast(PolicyModule, self.get_module()).policy
+
+    def state_to_resume(self) -> TrainingState:
+        """Everything a fresh algorithm of the same configuration needs to go on as this one would."""
+        return training_state(self.learner_group.get_state(), iteration=self.iteration)
+
+    def resume(self, state: TrainingState) -> None:
+        """Goes on from `state`, to the same numbers as a run that was never interrupted."""
+        self.learner_group.set_state(learner_state(self.learner_group.get_state(), state))
+        self._iteration = state.iteration
+        self._sync()
+
+    def _setup_logdir(self) -> None:
+        """Only inside Tune: nothing is written there, and RLlib would leave an empty folder in the user's home for each run."""
+        if self._storage is not None:
+            super()._setup_logdir()
+
+    def _play(self) -> Sample:
+        group = self.env_runner_group
+        samples = group.foreach_env_runner(partial(_sample, iteration=self.iteration), local_env_runner=not group.num_remote_workers())
+        return sum(samples, Sample())
+
+    def _learn(self, batch: LearningBatch) -> dict[str, float]:
+        """Updates the learner; its metrics. RLlib slices columns by their first dimension: here it is 1, as the evidence is ragged."""
+        columns = {EVIDENCE + name: values for name, values in self.policy.collate(batch.decisions).items()}
+        columns |= {
+            "log_probability": batch.log_probabilities.astype(np.float32),
+            "advantage": batch.advantages.astype(np.float32),
+            "weight": batch.weights.astype(np.float32),
+        }
+        packed = SampleBatch({name: values[np.newaxis] for name, values in columns.items()})
+        results = self.learner_group.update(
+            batch=MultiAgentBatch({DEFAULT_MODULE_ID: packed}, env_steps=1),
+            num_epochs=self.config.num_epochs,
+            minibatch_size=1,
+            sampled_by=batch.sampled_by,
+        )
+        return _learning_metrics(results[0][DEFAULT_MODULE_ID])
+
+    def _sync(self) -> None:
+        # Without a timeout: RLlib's default returns before the weights have arrived, and the next sample would not be on-policy.
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, timeout_seconds=None, inference_only=True)
+
+
+def _sample(runner: GroupEnvRunner, *, iteration: int) -> Sample:
+    return runner.sample(iteration=iteration)
+
+
+def _sample_metrics(sample: Sample, batch: LearningBatch | None) -> dict[str, float]:
+    played = trajectory_metrics([rollout.trajectory for rollout in sample.rollouts])
+    return {
+        **{name: played[name] for name in ("reward", "tool_reliability", "success_rate")},
+        "zero_variance_share": zero_variance_share(sample.rollouts),
+        "rollouts": len(sample.rollouts),
+        "crashes": len(sample.crashes),
+        "decisions": 0 if batch is None else len(batch.decisions),
+    }
+
+
+def _learning_metrics(results: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(results[name].peek()) for name in ("entropy", "kl", "clip_share", "max_log_ratio")}

@@ -1,0 +1,84 @@
+"""From rollouts to the rows the learner sees: one row for each decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agentgym.episode import Decision
+from agentgym.training.flow_grpo.advantages import FloatArray, group_advantages, varied
+from agentgym.training.flow_grpo.rollouts import Rollout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningBatch:
+    """N decisions to learn from.
+
+    log_probabilities: when they were sampled, shape (N,).   advantages: shape (N,).   weights: of each decision in the loss, shape (N,),
+    together 1.   sampled_by: digests of the weights that sampled them.
+    """
+
+    decisions: Sequence[Decision]
+    log_probabilities: FloatArray
+    advantages: FloatArray
+    weights: FloatArray
+    sampled_by: frozenset[str]
+
+
+def learning_batch(rollouts: Sequence[Rollout]) -> LearningBatch | None:
+    """The decisions of every rollout that can teach something; None when no group varies.
+
+    Left out are groups whose rewards are all equal, as they have no gradient (Yu et al. 2025, DAPO, §3.2), and groups of which crashes
+    left a single rollout. A truncated rollout counts in its group's mean but not in the loss: its reward says that time was up, not that
+    what it did was wrong (DAPO, §3.4). Weights are the rollout mean: each decision 1/(decisions of its rollout), then the mean over
+    rollouts, so that a rollout with many decisions weighs no more than one with few.
+    """
+    compared = _compared(rollouts)
+    if not compared:
+        return None
+    advantages = group_advantages(_mean_rewards(compared), _group_ids(compared))
+    learned = [
+        (rollout, advantage)
+        for rollout, advantage in zip(compared, advantages, strict=True)
+        if rollout.decisions and not rollout.trajectory.is_truncated
+    ]
+    if not learned:
+        return None
+    return LearningBatch(
+        decisions=[decision for rollout, _ in learned for decision in rollout.decisions],
+        log_probabilities=np.array([decision.log_probability for rollout, _ in learned for decision in rollout.decisions]),
+        advantages=np.concatenate([_decision_advantages(rollout, advantage) for rollout, advantage in learned]),
+        weights=np.concatenate([_decision_weights(rollout, len(learned)) for rollout, _ in learned]),
+        sampled_by=frozenset(rollout.weights_digest for rollout, _ in learned),
+    )
+
+
+def zero_variance_share(rollouts: Sequence[Rollout]) -> float:
+    """Share of groups whose rewards are all equal, in 0–1."""
+    ids = _group_ids(rollouts)
+    has_variance = varied(_mean_rewards(rollouts), ids)
+    return 1.0 - len(np.unique(ids[has_variance])) / len(np.unique(ids))
+
+
+def _compared(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    has_variance = varied(_mean_rewards(rollouts), _group_ids(rollouts))
+    return [rollout for rollout, is_varied in zip(rollouts, has_variance, strict=True) if is_varied]
+
+
+def _decision_advantages(rollout: Rollout, advantage: float) -> FloatArray:
+    """Advantage of each decision: its turn's reward against the group's mean; the rollout's own where the reward is broadcast evenly."""
+    turns = np.array(rollout.turn_rewards) - rollout.mean_reward + advantage
+    return np.repeat(turns, [len(action.decisions) for action in rollout.trajectory.actions])
+
+
+def _decision_weights(rollout: Rollout, rollouts: int) -> FloatArray:
+    count = len(rollout.decisions)
+    return np.full(count, 1.0 / (count * rollouts))
+
+
+def _mean_rewards(rollouts: Sequence[Rollout]) -> FloatArray:
+    return np.array([rollout.mean_reward for rollout in rollouts], dtype=np.float64)
+
+
+def _group_ids(rollouts: Sequence[Rollout]) -> np.ndarray:
+    return np.array([rollout.group_id for rollout in rollouts], dtype=np.int64)

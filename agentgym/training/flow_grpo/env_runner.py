@@ -1,0 +1,55 @@
+"""The process that plays: RLlib's environment runner, with whole groups of rollouts in place of a fixed set of vector slots."""
+
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+from agentgym.training.flow_grpo.module import PolicyModule
+from agentgym.training.flow_grpo.rollouts import Player, Sample
+
+# RLlib wants spaces to build networks from; a policy brings its own network, and conversations never pass through RLlib.
+NO_SPACE = gymnasium.spaces.Dict()
+
+
+class GroupSpaces:
+    """What RLlib reads of a vector environment."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.observation_space = self.single_observation_space = NO_SPACE
+        self.action_space = self.single_action_space = NO_SPACE
+
+    @property
+    def unwrapped(self) -> "GroupSpaces":
+        return self
+
+    def close(self) -> None:
+        """Nothing to close: the environments belong to the player."""
+
+
+class GroupEnvRunner(SingleAgentEnvRunner):
+    """Samples groups of whole rollouts.
+
+    RLlib's own vector runner resets a slot as soon as its episode ends and returns the first episodes that finish: it tears groups apart,
+    favours short episodes and acts on slots nobody waits for. Here a finished rollout leaves the batch, and every rollout is returned.
+    """
+
+    def make_env(self) -> None:
+        self.env = GroupSpaces(self.config.groups_per_runner * self.config.settings.group_size)
+        self.num_envs = self.env.num_envs
+        self.player = Player(self.config.playground, group_size=self.config.settings.group_size)
+
+    def sample(self, *, iteration: int = 0, **_: Any) -> Sample:
+        """This runner's share of iteration `iteration`; equal weights, seed, runner and iteration give equal rollouts."""
+        module = cast(PolicyModule, self.module)
+        worker = self.worker_index or 0
+        return self.player.sample(
+            module.policy,
+            groups=self.config.groups_per_runner,
+            max_refills=self.config.settings.max_refills,
+            first_group_id=worker * 1_000_000,
+            weights_digest=module.digest,
+            rng=np.random.default_rng([self.config.seed or 0, worker, iteration]),
+        )

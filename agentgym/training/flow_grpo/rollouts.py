@@ -1,0 +1,194 @@
+"""Playing G rollouts of each case at once: one call to the policy a step for all that are still going on."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from agentgym.environments.case import Case
+from agentgym.episode import Action, Conversation, Decision, TrainablePolicy, Trajectory
+from agentgym.errors import ContractBroken, Unavailable
+from agentgym.messages import Message
+from agentgym.training.flow_grpo.advantages import varied
+
+
+class PlayableEnvironment(Protocol):
+    """A gymnasium environment of conversations that can say how an episode went once it is over."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Conversation, Mapping[str, Any]]: ...
+
+    def step(self, action: Message) -> tuple[Conversation, Any, bool, bool, Mapping[str, Any]]: ...
+
+    def trajectory(self, actions: Sequence[Action]) -> Trajectory: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """A trajectory that was sampled to learn from.
+
+    group_id: equal for the rollouts of one case.   turn_rewards: of each assistant turn, shape (turns,).
+    weights_digest: of the weights that sampled it.
+    """
+
+    trajectory: Trajectory
+    group_id: int
+    turn_rewards: tuple[float, ...]
+    weights_digest: str
+
+    @property
+    def mean_reward(self) -> float:
+        """Over its turns: the trajectory's reward itself where that is broadcast to every turn."""
+        return sum(self.turn_rewards) / len(self.turn_rewards)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        return [decision for action in self.trajectory.actions for decision in action.decisions]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crash:
+    """A rollout that broke off: it is left out of its group, never counted as reward 0."""
+
+    case_id: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """What one round of playing gave."""
+
+    rollouts: tuple[Rollout, ...] = ()
+    crashes: tuple[Crash, ...] = ()
+
+    def __add__(self, other: "Sample") -> "Sample":
+        return Sample(rollouts=self.rollouts + other.rollouts, crashes=self.crashes + other.crashes)
+
+    @property
+    def varied_groups(self) -> int:
+        """Groups with unequal rewards."""
+        ids = np.array([rollout.group_id for rollout in self.rollouts], dtype=np.int64)
+        rewards = np.array([rollout.mean_reward for rollout in self.rollouts])
+        return len(np.unique(ids[varied(rewards, ids)]))
+
+    def require_few_crashes(self, max_share: float) -> None:
+        """Raises Unavailable when more than `max_share` of the rollouts broke off: what is left would be a biased choice."""
+        played = len(self.rollouts) + len(self.crashes)
+        if len(self.crashes) > max_share * played:
+            first = self.crashes[0]
+            raise Unavailable(
+                f"At most {max_share:.0%} of the rollouts may break off; {len(self.crashes)} of {played} did, the first in case "
+                f"{first.case_id!r} with {first.error}. Mend the environment, then run again."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playground:
+    """Where rollouts are played: environments of one scenario, its way to spread a reward over turns, and the cases to draw from."""
+
+    create_environment: Callable[[], PlayableEnvironment]
+    broadcast_rewards: Callable[[Trajectory], Sequence[float]]
+    cases: tuple[Case, ...]
+
+    def __deepcopy__(self, memo: object) -> "Playground":
+        """Itself: it is frozen, holds thousands of cases, and RLlib copies its configuration several times."""
+        return self
+
+
+class Player:
+    """Plays groups in environments it keeps from round to round."""
+
+    def __init__(self, playground: Playground, *, group_size: int) -> None:
+        self.playground = playground
+        self.group_size = group_size
+        self._environments: list[PlayableEnvironment] = []
+
+    def sample(
+        self, policy: TrainablePolicy, *, groups: int, max_refills: int, first_group_id: int, weights_digest: str, rng: np.random.Generator
+    ) -> Sample:
+        """At least `groups` groups; more are played, at most `max_refills` times, in place of those whose rewards are all equal."""
+        sample = Sample()
+        drawn = 0
+        for _ in range(1 + max_refills):
+            missing = groups - sample.varied_groups
+            if missing <= 0:
+                break
+            sample += self._round(policy, range(first_group_id + drawn, first_group_id + drawn + missing), weights_digest, rng)
+            drawn += missing
+        return sample
+
+    def _round(self, policy: TrainablePolicy, group_ids: Iterable[int], weights_digest: str, rng: np.random.Generator) -> Sample:
+        episodes = [episode for group_id in group_ids for episode in self._group(group_id, rng)]
+        for episode, environment in zip(episodes, self._pool(len(episodes)), strict=True):
+            episode.begin(environment)
+        while live := [episode for episode in episodes if episode.is_live]:
+            actions = policy.act_batch([episode.conversation for episode in live], rng=rng)
+            for episode, action in zip(live, actions, strict=True):
+                episode.advance(action)
+        return Sample(
+            rollouts=tuple(
+                Rollout(
+                    trajectory=episode.trajectory,
+                    group_id=episode.group_id,
+                    turn_rewards=tuple(self.playground.broadcast_rewards(episode.trajectory)),
+                    weights_digest=weights_digest,
+                )
+                for episode in episodes
+                if episode.trajectory is not None
+            ),
+            crashes=tuple(Crash(case_id=episode.case.case_id, error=episode.error) for episode in episodes if episode.error is not None),
+        )
+
+    def _group(self, group_id: int, rng: np.random.Generator) -> list["_Episode"]:
+        """One case, drawn at random. All its rollouts share the environment's seed, so that only the actions tell them apart."""
+        case = self.playground.cases[int(rng.integers(len(self.playground.cases)))]
+        seed = int(rng.integers(2**31))
+        return [_Episode(case, group_id, seed) for _ in range(self.group_size)]
+
+    def _pool(self, size: int) -> list[PlayableEnvironment]:
+        while len(self._environments) < size:
+            self._environments.append(self.playground.create_environment())
+        return self._environments[:size]
+
+
+class _Episode:
+    """One rollout while it is played; over when it has a trajectory or an error."""
+
+    def __init__(self, case: Case, group_id: int, seed: int) -> None:
+        self.case = case
+        self.group_id = group_id
+        self.trajectory: Trajectory | None = None
+        self.error: str | None = None
+        self.conversation: Conversation
+        self._seed = seed
+        self._environment: PlayableEnvironment
+        self._actions: list[Action] = []
+
+    @property
+    def is_live(self) -> bool:
+        return self.trajectory is None and self.error is None
+
+    def begin(self, environment: PlayableEnvironment) -> None:
+        self._environment = environment
+        self._guarded(self._reset)
+
+    def advance(self, action: Action) -> None:
+        self._actions.append(action)
+        self._guarded(self._step)
+
+    def _reset(self) -> None:
+        self.conversation, _ = self._environment.reset(seed=self._seed, options={"case": self.case})
+
+    def _step(self) -> None:
+        self.conversation, _, is_terminated, is_truncated, _ = self._environment.step(self._actions[-1].message)
+        if is_terminated or is_truncated:
+            self.trajectory = self._environment.trajectory(self._actions)
+
+    def _guarded(self, move: Callable[[], None]) -> None:
+        """Keeps a crash of one environment, which may be anybody's program, from ending the others; `max_crash_share` bounds how many."""
+        try:
+            move()
+        except ContractBroken:
+            raise
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
