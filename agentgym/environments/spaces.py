@@ -17,7 +17,7 @@ _LARGEST = 100
 
 
 class MessageSpace(gymnasium.Space[Message]):
-    """Assistant messages: words, or a call of one of `tools`. A sample is one or the other, with arguments of the types its schema names."""
+    """Assistant messages: words, or a call of one of `tools`. A sample is one or the other, with arguments of its schema's types."""
 
     def __init__(self, tools: Sequence[Tool], seed: int | np.random.Generator | None = None) -> None:
         super().__init__(seed=seed)
