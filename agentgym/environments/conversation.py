@@ -206,6 +206,11 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
             **observed,
         )
 
+    @property
+    def reward_weights(self) -> RewardWeights:
+        """What pays here, and the ticket that savings are measured against."""
+        return self._reward
+
     def state_hash(self) -> str:
         """SHA-256 of the tools' state and of everything said: equal hashes, equal futures under equal seeds."""
         digest = sha256(self._backend.state_hash().encode())

@@ -143,7 +143,6 @@ class Intent(Declared):
     """What a customer may want.
 
     openings: how they say it.   details: what they may add.   steps: the calls a right solution makes, in an order that works.
-    may: calls that help and are right once, but are not due.
     """
 
     difficulty: Literal["easy", "medium", "hard"]
@@ -155,7 +154,6 @@ class Intent(Declared):
     details: tuple[str, ...] = ()
     situations: dict[str, Situation]
     steps: tuple[Step, ...]
-    may: tuple[Step, ...] = ()
 
 
 class Mistake(Declared):
@@ -278,7 +276,7 @@ class World(Declared):
         for kind, intent in self.intents.items():
             yield from (("table", f"intent {kind}", table) for table in intent.tables)
             yield from (("fact", f"intent {kind}", fact) for fact in intent.facts)
-            yield from (("tool", f"intent {kind}", step.call) for step in (*intent.steps, *intent.may))
+            yield from (("tool", f"intent {kind}", step.call) for step in intent.steps)
             changed = (table for situation in intent.situations.values() for table in situation.set)
             yield from (("table", f"intent {kind}", table) for table in changed)
 

@@ -26,7 +26,6 @@ PURE: dict[str, Callable[..., Any]] = {
     "lower": str.lower,
     "text": str,
     "last": lambda words, count: words[-count:],
-    "length": len,
     "overlap": lambda left, right: not set(left).isdisjoint(right),
 }
 DRAWING: dict[str, Callable[..., Any]] = {

@@ -8,6 +8,7 @@ import numpy as np
 from agentgym.environments.expressions import mistype
 
 _INNERMOST = re.compile(r"\[([^\[\]]*)\]")
+_GAP = re.compile(r" (?=[.,!?])")
 _PLAIN_WORD = re.compile(r"\b[a-z]{4,}\b")
 
 
@@ -17,7 +18,7 @@ def phrase(choices: Sequence[str], rng: np.random.Generator) -> str:
     while alternatives := _INNERMOST.search(words):
         options = alternatives[1].split("|")
         words = words[: alternatives.start()] + options[int(rng.integers(len(options)))] + words[alternatives.end() :]
-    return " ".join(words.split())
+    return _GAP.sub("", " ".join(words.split()))
 
 
 def with_typos(words: str, rate: float, rng: np.random.Generator) -> str:

@@ -13,7 +13,7 @@ from agentgym.environments.conversation import ToolAnswer
 from agentgym.environments.declaration import Effect, Step, ToolRule, World
 from agentgym.environments.expressions import Scope, evaluate, fill, resolve
 from agentgym.episode import JudgedCall, Outcome
-from agentgym.errors import ContractBroken
+from agentgym.errors import ContractBroken, InvalidInput
 from agentgym.messages import Message, ToolCall, system
 from agentgym.tools import Tool
 
@@ -73,14 +73,18 @@ class WorldTools:
         self._world = world
 
     def open(self, case: Case) -> tuple[Message, ...]:
+        if case.scenario != self._world.name:
+            raise InvalidInput(
+                f"A world plays its own cases; {case.case_id!r} is of {case.scenario!r}, this is {self._world.name!r}. "
+                "Create the environment of the case's scenario."
+            )
         self._case = case
         self._database = Database(self._world, case)
         self._required = list(case.expected_calls)
-        scope = {**self._database.rows, "facts": case.facts, "rules": self._world.rules}
-        self._helpful = due_calls(self._world.intents[case.kind].may, scope)
+        self._helpful = [call for call in self._calls_at_first(case) if call not in case.expected_calls]
         self._done: list[ToolCall] = []
         self._rng = np.random.default_rng([case.seed, 1])
-        self._times_out = {name: self._rng.random() < tool.timeout_rate for name, tool in self._world.tools.items()}
+        self._times_out = {name: bool(self._rng.random() < tool.timeout_rate) for name, tool in self._world.tools.items()}
         return (system(fill(self._world.briefing, self._database.rows)),)
 
     @property
@@ -124,6 +128,12 @@ class WorldTools:
         draws = str(self._rng.bit_generator.state)
         return sha256(orjson.dumps([self._database.hash(), calls, self._times_out, draws])).hexdigest()
 
+    def _calls_at_first(self, case: Case) -> list[ToolCall]:
+        """The required calls with what the customer says at first, mistakes included: trying that is right, once."""
+        spoken = {name: case.facts.get(f"{name}_at_first") or value for name, value in case.facts.items()}
+        scope = {**self._database.rows, "facts": spoken, "rules": self._world.rules}
+        return due_calls(self._world.intents[case.kind].steps, scope)
+
     def _objection(self, call: ToolCall) -> str:
         """Why the call is wrong in the present state; empty when it is right."""
         if violated := self._violated_guideline(call):
@@ -149,12 +159,11 @@ class WorldTools:
 
     def _cross_off(self, call: ToolCall, *, went_through: bool) -> None:
         """A helpful call is used up by trying it; a required one is done only when it went through."""
-        for calls in (self._required, self._helpful):
-            match = next((due for due in calls if _is_same(call, due)), None)
-            if match is not None and (went_through or calls is self._helpful):
-                calls.remove(match)
-                self._done.append(match)
-                return
+        self._helpful = [due for due in self._helpful if not _is_same(call, due)]
+        match = next((due for due in self._required if _is_same(call, due)), None)
+        if match is not None and went_through:
+            self._required.remove(match)
+            self._done.append(match)
 
     def _right_end(self) -> str:
         database = Database(self._world, self._case)
