@@ -21,7 +21,8 @@ from agentgym.training.flow_grpo.env_runner import NO_SPACE, GroupEnvRunner
 from agentgym.training.flow_grpo.learner import FlowGRPOLearner
 from agentgym.training.flow_grpo.module import EVIDENCE, PolicyModule
 from agentgym.training.flow_grpo.rollouts import Playground, Sample
-from agentgym.training.flow_grpo.state import TrainingState, learner_state, training_state
+from agentgym.training.flow_grpo.state import learner_state, training_state
+from agentgym.training.resume_point import TrainingState
 
 METRICS = "flow_grpo"
 
@@ -82,8 +83,10 @@ class FlowGRPOConfig(AlgorithmConfig):
 class FlowGRPO(Algorithm):
     """Plays groups of rollouts, compares the rollouts of each group, and raises the probability of what the better ones decided.
 
-    `train()["flow_grpo"]` holds the metrics of the iteration.
+    latest: metrics of the last iteration, by the names of `IterationMetrics`; RLlib's result has them under "flow_grpo".
     """
+
+    latest: Mapping[str, float]
 
     @classmethod
     def get_default_config(cls) -> FlowGRPOConfig:
@@ -99,7 +102,8 @@ class FlowGRPO(Algorithm):
         learned = perf_counter()
         self._sync()
         seconds = {"sampling_seconds": played - began, "learning_seconds": learned - played, "syncing_seconds": perf_counter() - learned}
-        self.metrics.log_dict({**_sample_metrics(sample, batch), **learning, **seconds}, key=METRICS, window=1)
+        self.latest = {**_sample_metrics(sample, batch), **learning, **seconds}
+        self.metrics.log_dict(self.latest, key=METRICS, window=1)
 
     @property
     def policy(self) -> TrainablePolicy:

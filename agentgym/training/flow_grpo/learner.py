@@ -51,10 +51,11 @@ class FlowGRPOLearner(TorchLearner):
 
     def compute_gradients(self, loss_per_module: Mapping[str, Tensor], **arguments: Any) -> Any:
         gradients = super().compute_gradients(loss_per_module, **arguments)
-        values = [*loss_per_module.values(), *(gradient for gradient in gradients.values() if gradient is not None)]
-        if not all(torch.isfinite(value).all() for value in values):
+        loss = sum(loss_per_module.values(), torch.zeros(()))
+        norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients.values() if gradient is not None])
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise InvalidInput(
-                f"Loss and gradient must stay finite; the loss is {float(sum(loss_per_module.values()))!r}. "
+                f"Loss and gradient must stay finite; the loss is {loss.item()!r}, the gradient's norm {norm.item()!r}. "
                 f"Lower the learning rate ({self.config.lr!r}) or the reward weights; the weights are those before this update."
             )
         return gradients

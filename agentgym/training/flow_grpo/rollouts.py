@@ -126,18 +126,20 @@ class Player:
             for episode, action in zip(live, actions, strict=True):
                 episode.advance(action)
         return Sample(
-            rollouts=tuple(
-                Rollout(
-                    trajectory=episode.trajectory,
-                    group_id=episode.group_id,
-                    turn_rewards=tuple(self.playground.broadcast_rewards(episode.trajectory)),
-                    weights_digest=weights_digest,
-                )
-                for episode in episodes
-                if episode.trajectory is not None
-            ),
+            rollouts=tuple(self._rollout(episode, weights_digest) for episode in episodes if episode.error is None),
             crashes=tuple(Crash(case_id=episode.case.case_id, error=episode.error) for episode in episodes if episode.error is not None),
         )
+
+    def _rollout(self, episode: "_Episode", weights_digest: str) -> Rollout:
+        trajectory = episode.trajectory
+        assert trajectory is not None, "an episode ends with a trajectory or an error"
+        rewards = tuple(self.playground.broadcast_rewards(trajectory))
+        if len(rewards) != len(trajectory.actions):
+            raise ContractBroken(
+                f"broadcast_rewards gives one reward for each turn of the agent; case {trajectory.case_id!r} had "
+                f"{len(trajectory.actions)} turns and got {len(rewards)} rewards. Count the assistant messages the agent added."
+            )
+        return Rollout(trajectory=trajectory, group_id=episode.group_id, turn_rewards=rewards, weights_digest=weights_digest)
 
     def _group(self, group_id: int, rng: np.random.Generator) -> list["_Episode"]:
         """One case, drawn at random. All its rollouts share the environment's seed, so that only the actions tell them apart."""

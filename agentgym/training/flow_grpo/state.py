@@ -1,24 +1,16 @@
-"""What an interrupted training run goes on from, as plain arrays: weights, optimizer moments, and how far it came."""
+"""Between the nested state of an RLlib learner group and plain arrays by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_OPTIMIZER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
+from agentgym.training.resume_point import TrainingState
+
 WEIGHTS = "weights/"
 MOMENTS = "moments/"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingState:
-    """iteration: completed.   updates: of the learner, by which RLlib tells newer weights from older.   tensors: by name."""
-
-    iteration: int
-    updates: int
-    tensors: Mapping[str, np.ndarray]
 
 
 def training_state(group_state: Mapping[str, Any], *, iteration: int) -> TrainingState:
