@@ -1,13 +1,25 @@
 """A conversation recorded in production."""
 
 from datetime import datetime
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from agentgym.episode import Outcome
 from agentgym.messages import Message
 from agentgym.tools import Tool
+
+
+def _share_equal_tools(tools: Any) -> Any:
+    """Equal declarations as one object: a log repeats its tools in every conversation, and parsing them costs more than the words."""
+    return [_tool(orjson.dumps(tool)) if isinstance(tool, dict) else tool for tool in tools] if isinstance(tools, list) else tools
+
+
+@lru_cache(maxsize=4096)
+def _tool(declaration: bytes) -> Tool:
+    return Tool.model_validate_json(declaration)
 
 
 class Trace(BaseModel):
@@ -22,7 +34,7 @@ class Trace(BaseModel):
 
     conversation_id: str = Field(min_length=1)
     messages: tuple[Message, ...] = Field(min_length=1)
-    tools: tuple[Tool, ...] = ()
+    tools: Annotated[tuple[Tool, ...], BeforeValidator(_share_equal_tools)] = ()
     outcome: Outcome | None = None
     satisfaction_score: Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)] | None = None
     customer_id: str | None = None

@@ -158,8 +158,8 @@ def test_a_score_that_is_not_finite_is_refused_by_name(tmp_path: Path) -> None:
         ({"messages": [{"role": "assistant", "tool_calls": ["f"]}]}, "Every tool call must be an object"),
         ({"messages": [], "tools": {"f": 1}}, "Tools are declared as a list"),
         ({"messages": [], "tools": [3]}, "A tool declaration needs a function"),
-        ({"messages": [], "tools": [{"name": "f", "parameters": {"type": "strng"}}]}, "A tool declares its parameters as JSON Schema"),
-        ({"messages": [], "tools": [{"name": "f", "parameters": 3}]}, "A tool declares its parameters as JSON Schema"),
+        ({"messages": [], "tools": [{"name": "f", "parameters": {"type": "strng"}}]}, "A tool's parameters must be a JSON Schema"),
+        ({"messages": [], "tools": [{"name": "f", "parameters": True}]}, "A tool declares its parameters as a JSON Schema object"),
         ({"messages": [{"role": "clerk"}]}, "messages.0.role: "),
     ],
 )

@@ -1,0 +1,174 @@
+"""A recorded conversation as something that can be played: turns between the customer's words, and how far the episode has come."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from agentgym.environments.case import Case
+from agentgym.errors import InvalidInput
+from agentgym.messages import Message, ToolCall
+from agentgym.traces.matching import call_key
+from agentgym.traces.mining import answered_calls
+from agentgym.traces.trace import Trace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedCall:
+    """A call the recorded agent made and what it got.
+
+    is_due: whether a right solution makes it. One that failed was worth a try and need not be repeated.
+    """
+
+    call: ToolCall
+    key: str
+    result: JsonValue
+    is_due: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedTurn:
+    """What the recorded agent did between two things the customer said; `reply` is the second, None where the record ends."""
+
+    calls: tuple[RecordedCall, ...]
+    words: str
+    reply: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """opening: what came before the customer's first words, such as a system message or a greeting."""
+
+    conversation_id: str
+    opening: tuple[Message, ...]
+    first_words: str
+    turns: tuple[RecordedTurn, ...]
+
+    @cached_property
+    def calls(self) -> tuple[RecordedCall, ...]:
+        """All calls, in their order."""
+        return tuple(recorded for turn in self.turns for recorded in turn.calls)
+
+
+def read_recording(trace: Trace) -> Recording:
+    """The trace as turns. Raises InvalidInput when the customer never speaks: nobody could play them."""
+    start = next((at for at, message in enumerate(trace.messages) if message.role == "user"), None)
+    if start is None:
+        raise InvalidInput(f"A recording needs a customer who speaks; {trace.conversation_id!r} has none. Leave it out.")
+    first_words, *rest = _exchanges(trace.messages[start:])
+    calls = iter(answered_calls(trace.messages[start:]))
+    turns: list[RecordedTurn] = []
+    agent: list[Message] = first_words.agent
+    for exchange in rest:
+        turns.append(_turn(agent, calls, reply=exchange.words))
+        agent = exchange.agent
+    if agent:
+        turns.append(_turn(agent, calls, reply=None))
+    return Recording(
+        conversation_id=trace.conversation_id, opening=trace.messages[:start], first_words=first_words.words, turns=tuple(turns)
+    )
+
+
+def result_of(answer: Message | None) -> JsonValue:
+    """What a tool gave back: its JSON, or its text where it is no JSON; None when nothing was recorded."""
+    if answer is None:
+        return None
+    return answer.content if answer.result is None and answer.content else answer.result
+
+
+class Playhead:
+    """How far an episode has followed its recording; shared by the tools and the customer of one environment.
+
+    It stays in a turn until every due call of the turn is made, and goes on when the agent speaks after that. A call made before its turn
+    is made all the same: its result is known, and nobody needs it twice.
+    """
+
+    def open(self, case: Case) -> Recording:
+        if case.recording is None:
+            raise InvalidInput(
+                f"A recorded scenario plays cases with a recording; {case.case_id!r} has none. Play it in {case.scenario!r}."
+            )
+        self.recording = read_recording(case.recording)
+        self._turn = 0
+        self._made: set[tuple[int, int]] = set()
+        return self.recording
+
+    @property
+    def turn(self) -> RecordedTurn | None:
+        """The turn being played; None after the last."""
+        return self.recording.turns[self._turn] if self._turn < len(self.recording.turns) else None
+
+    @property
+    def open_calls(self) -> list[RecordedCall]:
+        """Calls of this turn that are not made yet, also those that need not be."""
+        return [recorded for turn, _, recorded in self._unmade() if turn == self._turn]
+
+    @property
+    def due_calls(self) -> list[RecordedCall]:
+        """Calls of this turn that must be made before the record goes on."""
+        return [recorded for recorded in self.open_calls if recorded.is_due]
+
+    @property
+    def missing_calls(self) -> list[RecordedCall]:
+        """Calls of the whole record that must be made and are not."""
+        return [recorded for _, _, recorded in self._unmade() if recorded.is_due]
+
+    def make(self, call: ToolCall) -> RecordedCall | None:
+        """Marks the next recorded call that equals this one as made and gives it; None when the record has none left."""
+        key = call_key(call)
+        found = next(((turn, index, recorded) for turn, index, recorded in self._unmade() if recorded.key == key), None)
+        if found is None:
+            return None
+        turn, index, recorded = found
+        self._made.add((turn, index))
+        return recorded
+
+    def go_on(self) -> RecordedTurn | None:
+        """Leaves this turn, as the customer speaks; gives what was said in it."""
+        turn = self.turn
+        self._turn += 1
+        return turn
+
+    @property
+    def position(self) -> str:
+        """Where the episode stands, as text: equal positions, equal futures."""
+        return f"{self.recording.conversation_id}@{self._turn}{sorted(self._made)}"
+
+    def _unmade(self) -> Iterator[tuple[int, int, RecordedCall]]:
+        """Calls from this turn on that are not made, with their places."""
+        for turn in range(self._turn, len(self.recording.turns)):
+            for index, recorded in enumerate(self.recording.turns[turn].calls):
+                if (turn, index) not in self._made:
+                    yield turn, index, recorded
+
+
+@dataclass(kw_only=True, slots=True)
+class _Exchange:
+    words: str
+    agent: list[Message]
+
+
+def _exchanges(messages: Sequence[Message]) -> list[_Exchange]:
+    """What the customer said each time, in one text where they spoke twice, and the agent's messages that followed."""
+    exchanges: list[_Exchange] = []
+    for message in messages:
+        if message.role != "user":
+            exchanges[-1].agent.append(message)
+        elif exchanges and not exchanges[-1].agent:
+            exchanges[-1].words += f"\n{message.content}"
+        else:
+            exchanges.append(_Exchange(words=message.content, agent=[]))
+    return exchanges
+
+
+def _turn(messages: Sequence[Message], calls: Iterator[tuple[ToolCall, Message | None]], *, reply: str | None) -> RecordedTurn:
+    """One turn; words said before a call are left to the call's message, the words of the turn are those after the last one."""
+    made = [next(calls) for message in messages for _ in message.tool_calls]
+    last_call = max((at for at, message in enumerate(messages) if message.tool_calls), default=-1)
+    words = [message.content for message in messages[last_call + 1 :] if message.role == "assistant" and message.content]
+    return RecordedTurn(calls=tuple(_recorded(call, answer) for call, answer in made), words="\n".join(words), reply=reply)
+
+
+def _recorded(call: ToolCall, answer: Message | None) -> RecordedCall:
+    return RecordedCall(call=call, key=call_key(call), result=result_of(answer), is_due=not (answer and answer.is_error))

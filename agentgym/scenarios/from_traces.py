@@ -1,0 +1,136 @@
+"""A scenario made from any traces: the recorded conversations, played again with the recorded tools and customers."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from pydantic import JsonValue
+
+from agentgym.environments.case import Case
+from agentgym.environments.conversation import ConversationEnv, SimulatedClock
+from agentgym.environments.dialogue import RecordedCustomer
+from agentgym.environments.recording import Playhead, RecordedCall, Recording, read_recording
+from agentgym.environments.tool_mocker import RecordedAnswers, ToolMocker
+from agentgym.episode import Outcome, Trajectory
+from agentgym.errors import InsufficientData
+from agentgym.reward import RewardWeights
+from agentgym.scenarios.pack import ScenarioPack
+from agentgym.scenarios.scenario import Difficulty, Scenario
+from agentgym.tools import Tool
+from agentgym.traces.matching import canonical
+from agentgym.traces.mining import mine_tools
+from agentgym.traces.trace import Trace
+
+NAME = "recorded"
+# On the record the words are the recorded agent's, so neither their length nor the time they take is the policy's to save.
+RECORDED_REWARD = RewardWeights(token_saving=0.0, speed=0.0)
+# Calls and turns beyond the longest record before an episode is cut: room to err and to recover.
+SPARE_TURNS = 10
+
+
+class RecordedScenario(Scenario):
+    """Recorded conversations to play. What the policy is paid for is doing what the accepted record did, at the point where it did it."""
+
+    name = NAME
+    description = "recorded conversations, played again with the tools and customers of the record"
+    difficulty: Difficulty = "medium"
+
+    def __init__(self, pack: ScenarioPack) -> None:
+        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from."""
+        self._tools = pack.tools
+        self._cases = pack.train or pack.held_out
+        recordings = [read_recording(case.recording) for case in pack.train if case.recording]
+        self._answers = RecordedAnswers(recordings)
+        self._max_turns = SPARE_TURNS + max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        return self._tools
+
+    def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
+        playhead = Playhead()
+        return ConversationEnv(
+            ToolMocker(self._answers, playhead, tools=self._tools),
+            RecordedCustomer(playhead),
+            tools=self._tools,
+            draw_case=self.draw_case,
+            reward=reward or RECORDED_REWARD,
+            clock=SimulatedClock(),
+            max_turns=self._max_turns,
+        )
+
+    def draw_case(self, rng: np.random.Generator) -> Case:
+        return self._cases[int(rng.integers(len(self._cases)))]
+
+    def broadcast_rewards(self, trajectory: Trajectory) -> list[float]:
+        turns = sum(message.role == "assistant" for message in trajectory.messages)
+        return [trajectory.reward] * turns
+
+    def success_criteria(self) -> Mapping[str, float]:
+        return {"tool_reliability": 0.95}
+
+
+def make_recorded_pack(train: Sequence[Trace], held_out: Sequence[Trace], snapshot_digest: str) -> ScenarioPack:
+    """The traces as cases. Only accepted conversations are trained on: what a failed one did is no example of what to do.
+
+    Held-out cases are all there are. Raises InsufficientData when no accepted conversation calls a tool.
+    """
+    accepted = [trace for trace in train if trace.outcome not in (Outcome.UNRESOLVED, Outcome.ABANDONED)]
+    cases = tuple(map(recorded_case, accepted))
+    if not any(case.expected_calls for case in cases):
+        raise InsufficientData(
+            f"Training needs accepted conversations that call tools; of {len(train)} conversations {len(accepted)} are accepted "
+            "and none of these makes a call that succeeds. Import conversations whose outcome is resolved or unknown."
+        )
+    return ScenarioPack(
+        scenario=NAME,
+        tools=mine_tools((*train, *held_out)),
+        train=cases,
+        held_out=tuple(map(recorded_case, held_out)),
+        snapshot_digest=snapshot_digest,
+    )
+
+
+def recorded_case(trace: Trace) -> Case:
+    """The situation of a recorded conversation."""
+    recording = read_recording(trace)
+    due = [recorded for recorded in recording.calls if recorded.is_due]
+    return Case(
+        case_id=trace.conversation_id,
+        scenario=NAME,
+        kind=_kind(trace, due),
+        difficulty="easy" if len(due) < 2 else "medium" if len(due) < 4 else "hard",
+        cluster_id=trace.cluster_id,
+        goal=recording.first_words,
+        facts=_facts(recording),
+        expected_calls=tuple(recorded.call for recorded in due),
+        seed=int.from_bytes(hashlib.sha256(trace.conversation_id.encode()).digest()[:4]),
+        recording=trace,
+    )
+
+
+def _turns(case: Case) -> int:
+    return sum(message.role == "assistant" for message in case.recording.messages) if case.recording else 0
+
+
+def _kind(trace: Trace, due: Iterable[RecordedCall]) -> str:
+    """The service most called, which is the tool itself where tools have no services; `talk` when nothing is called."""
+    services = {tool.name: tool.service for tool in trace.tools}
+    called = Counter(services.get(recorded.call.name, recorded.call.name) for recorded in due)
+    return called.most_common(1)[0][0] if called else "talk"
+
+
+def _facts(recording: Recording) -> dict[str, JsonValue]:
+    """What the customer knows: the first value of each argument, but for arguments whose values only tools told.
+
+    A value that nobody said in these words came from the customer in others, such as a date from "next Friday".
+    """
+    spoken = canonical([recording.first_words, *(f"{turn.words} {turn.reply}" for turn in recording.turns)])
+    results = canonical([recorded.result for recorded in recording.calls])
+    facts: dict[str, JsonValue] = {}
+    for recorded in recording.calls:
+        for name, value in recorded.call.arguments.items():
+            if (text := canonical(value)) in spoken or text not in results:
+                facts.setdefault(name, value)
+    return facts

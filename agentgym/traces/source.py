@@ -1,0 +1,37 @@
+"""Which conversations a run of the loop is about."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentgym.traces.importers import SourceFile, TraceFormat, source_files
+
+
+class TraceSource(BaseModel):
+    """A log, and perhaps another to judge on.
+
+    path, held_out: files, or folders of them; without `held_out` a share of the customers is held out.
+    limit: how many conversations are read of `path`; None for all.   max_quarantined_share: more that cannot be used stops the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    format: TraceFormat = "jsonl"
+    held_out: Path | None = None
+    limit: int | None = Field(default=None, ge=1)
+    max_quarantined_share: float = Field(default=0.2, ge=0, le=1)
+
+
+class Fingerprint(BaseModel):
+    """The files of a source as they are now, by digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[SourceFile, ...]
+    held_out_files: tuple[SourceFile, ...] = ()
+
+
+def fingerprint(source: TraceSource) -> Fingerprint:
+    """Raises InvalidInput when a file is missing or cannot be read."""
+    return Fingerprint(files=source_files(source.path), held_out_files=source_files(source.held_out) if source.held_out else ())
