@@ -157,7 +157,7 @@ class Intent(Declared):
 
 
 class Mistake(Declared):
-    """What the customer says at first in a share of the cases, until asked again."""
+    """What the customer says at first in a share of the cases, until asked again; a tool must fail on it, or nobody would ask."""
 
     rate: Rate
     value: Value

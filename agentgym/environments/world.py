@@ -13,7 +13,7 @@ from agentgym.environments.conversation import ToolAnswer
 from agentgym.environments.declaration import Effect, Step, ToolRule, World
 from agentgym.environments.expressions import Scope, evaluate, fill, resolve
 from agentgym.episode import JudgedCall, Outcome
-from agentgym.errors import ContractBroken, InvalidInput
+from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, system
 from agentgym.tools import Tool
 
@@ -168,12 +168,7 @@ class WorldTools:
     def _right_end(self) -> str:
         database = Database(self._world, self._case)
         for call in self._case.expected_calls:
-            result = database.call(self._world.tools[call.name], call.arguments)
-            if isinstance(result, dict) and "error" in result:
-                raise ContractBroken(
-                    f"The expected calls of a case must go through; {call.name} of case {self._case.case_id!r} gave {result!r}. "
-                    f"Correct the steps of {self._case.kind!r} in the world {self._world.name!r}."
-                )
+            database.call(self._world.tools[call.name], call.arguments)
         return database.hash()
 
 

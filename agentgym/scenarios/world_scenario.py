@@ -176,7 +176,8 @@ def read_world(folder: Path) -> World:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        part = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        with path.open("rb") as file:
+            part = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput(f"A world is declared in YAML; {path} cannot be read: {error}. Correct the file.") from error
     if not isinstance(part, dict):
