@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,7 +44,7 @@ def open_store(root: str | Path) -> Store:
     if address.scheme == "s3":
         return S3Store(bucket=address.netloc, prefix=address.path.strip("/"))
     if address.scheme in ("", "file"):
-        return FileStore(Path(address.path if address.scheme else root))
+        return FileStore(_path(str(root)) if address.scheme else Path(root))
     raise InvalidInput(f"A store is a folder, file:// or s3://; got {str(root)!r}. Set AGENTGYM_STORE to one of them.")
 
 
@@ -63,12 +63,14 @@ class FileStore:
 
     def read(self, ref: ArtifactRef) -> bytes:
         try:
-            return _checked(Path(urlparse(ref.uri).path).read_bytes(), ref)
-        except FileNotFoundError as error:
+            return _checked(_path(ref.uri).read_bytes(), ref)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise _gone(ref) from error
+        except OSError as error:
+            raise Unavailable(f"The store must be readable; {ref.uri} said {error}. Check its permissions and run again.") from error
 
     def exists(self, ref: ArtifactRef) -> bool:
-        return Path(urlparse(ref.uri).path).is_file()
+        return _path(ref.uri).is_file()
 
 
 class S3Store:
@@ -128,16 +130,24 @@ class S3Store:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes through a temporary file beside `path`, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
     except OSError as error:
-        Path(file.name).unlink(missing_ok=True)
         raise Unavailable(f"The store must be writable; {path.parent} said {error}. Free some space or choose another store.") from error
+
+
+def _path(uri: str) -> Path:
+    """The path of a file:// address, in which a space is written %20."""
+    return Path(unquote(urlparse(uri).path))
 
 
 def _checked(content: bytes, ref: ArtifactRef) -> bytes:

@@ -54,11 +54,14 @@ class Tool(BaseModel):
         function = declaration.get("function", declaration)
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise InvalidInput(f"A tool declaration needs a function with a name; got {declaration!r}. Use OpenAI's form.")
-        return cls(
-            name=str(function["name"]),
-            description=str(function.get("description") or ""),
-            parameters=function.get("parameters") or {"type": "object", "properties": {}},  # type: ignore[arg-type]
-        )
+        name, parameters = str(function["name"]), function.get("parameters") or {"type": "object", "properties": {}}
+        try:
+            jsonschema.Draft202012Validator.check_schema(parameters)  # type: ignore[arg-type]
+        except jsonschema.SchemaError as error:
+            raise InvalidInput(
+                f"A tool's parameters must be a JSON Schema; those of {name!r} are not: {error.message}. Mend the declaration."
+            ) from error
+        return cls(name=name, description=str(function.get("description") or ""), parameters=parameters)  # type: ignore[arg-type]
 
     def to_openai(self) -> dict[str, JsonValue]:
         function: dict[str, JsonValue] = {"name": self.name, "description": self.description, "parameters": self.parameters}
