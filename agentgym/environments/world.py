@@ -81,7 +81,7 @@ class WorldTools:
         self._case = case
         self._database = Database(self._world, case)
         self._required = list(case.expected_calls)
-        self._helpful = [call for call in self._calls_at_first(case) if call not in case.expected_calls]
+        self._helpful = [call for call in self._calls_at_first(case) if not any(_is_same(call, due) for due in self._required)]
         self._done: list[ToolCall] = []
         self._rng = np.random.default_rng([case.seed, 1])
         self._times_out = {name: bool(self._rng.random() < tool.timeout_rate) for name, tool in self._world.tools.items()}

@@ -69,7 +69,8 @@ def test_a_bad_call_is_answered_with_an_error_and_the_episode_goes_on(call: Tool
     conversation, _, is_terminated, is_truncated, _ = environment.step(assistant("", call))
     assert conversation.messages[-1].is_error
     assert complaint in str(conversation.messages[-1].result)
-    assert not (is_terminated or is_truncated)
+    assert not is_terminated
+    assert not is_truncated
     judged = environment.trajectory(()).calls[-1]
     assert (judged.is_correct, judged.is_error) == (False, True)
 

@@ -98,6 +98,23 @@ def test_an_effect_nobody_asked_for_spoils_the_outcome() -> None:
     assert desk.tools.outcome(has_abandoned=False) is Outcome.UNRESOLVED
 
 
+def test_a_required_call_that_fails_is_still_missing() -> None:
+    desk = Desk(WITHIN_RULES)
+    desk.make_expected("lookup_user", "check_payment")
+    refund = desk.expected("refund")
+    desk.make(ToolCall(name="refund", arguments=refund.arguments | {"amount": 1.0}))
+    assert desk.tools.execute(refund).result == {"error": f"{refund.arguments['payment_id']} was already refunded."}
+    assert "refund" in desk.tools.missing_calls()
+
+
+def test_a_required_look_that_was_left_out_is_a_failure_though_the_database_is_right() -> None:
+    desk = Desk(BY_PASSWORD)
+    for name in ("send_reset_link", "close_ticket"):
+        desk.make(desk.expected(name))
+    assert desk.tools.missing_calls() == ("lookup_user",)
+    assert desk.tools.outcome(has_abandoned=False) is Outcome.UNRESOLVED
+
+
 def test_a_refund_outside_the_window_breaks_a_guideline_and_escalation_is_right() -> None:
     cases = (SCENARIO.case(kind="refund_request", customer="CUS-00002", number=number) for number in range(200))
     case = next(case for case in cases if case.expected_calls[-1].arguments.get("reason") == "refund_window_passed")
