@@ -22,7 +22,7 @@ from agentgym.traces.matching import canonical
 from agentgym.traces.mining import mine_tools
 from agentgym.traces.trace import Trace
 
-NAME = "recorded"
+RECORDED = "recorded"
 # On the record the words are the recorded agent's, so neither their length nor the time they take is the policy's to save.
 RECORDED_REWARD = RewardWeights(token_saving=0.0, speed=0.0)
 # Calls and turns beyond the longest record before an episode is cut: room to err and to recover.
@@ -32,7 +32,7 @@ SPARE_TURNS = 10
 class RecordedScenario(Scenario):
     """Recorded conversations to play. What the policy is paid for is doing what the accepted record did, at the point where it did it."""
 
-    name = NAME
+    name = RECORDED
     description = "recorded conversations, played again with the tools and customers of the record"
     difficulty: Difficulty = "medium"
 
@@ -84,7 +84,7 @@ def make_recorded_pack(train: Sequence[Trace], held_out: Sequence[Trace], snapsh
             "and none of these makes a call that succeeds. Import conversations whose outcome is resolved or unknown."
         )
     return ScenarioPack(
-        scenario=NAME,
+        scenario=RECORDED,
         tools=mine_tools((*train, *held_out)),
         train=cases,
         held_out=tuple(map(recorded_case, held_out)),
@@ -98,7 +98,7 @@ def recorded_case(trace: Trace) -> Case:
     due = [recorded for recorded in recording.calls if recorded.is_due]
     return Case(
         case_id=trace.conversation_id,
-        scenario=NAME,
+        scenario=RECORDED,
         kind=_kind(trace, due),
         difficulty="easy" if len(due) < 2 else "medium" if len(due) < 4 else "hard",
         cluster_id=trace.cluster_id,

@@ -172,7 +172,7 @@ def _parsed(line: bytes, number: int) -> Value | Malformed:
         try:
             numbers = _Numbers()
             return numbers.checked(numbers.decoder.decode(line.decode()), number)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Malformed(line=number, problem=f"A line must be JSON; {error}.")
 
 
@@ -200,6 +200,8 @@ def _elements(text: TextIO) -> Iterator[Value | Malformed]:
             line, position = line + window.count("\n", position, end), end
     except UnicodeDecodeError as error:
         yield Malformed(line=line, problem=f"A log must be UTF-8; {error.reason}. The rest of the file cannot be read.")
+    except RecursionError:
+        yield Malformed(line=line, problem="A conversation must not nest without end; this one does. The rest of the file cannot be read.")
 
 
 def _more(text: TextIO, window: str, position: int, error: json.JSONDecodeError) -> str:
@@ -229,7 +231,14 @@ class _Numbers:
         return number
 
     def checked(self, value: Any, line: int) -> Value | Malformed:
-        """The value, unless such a number is below its own fields; one of its own is left to validation, which knows what it means."""
+        """The value, when it can be written again: Python's parser also lets through numbers, texts and depths that others refuse.
+
+        A number of the conversation's own that is not finite is left to validation, which knows what it means.
+        """
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            return Malformed(line=line, problem=f"A conversation must be JSON that every parser reads; {error}.")
         if not self.has_non_finite:
             return Value(line=line, value=value)
         self.has_non_finite = False

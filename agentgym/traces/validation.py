@@ -1,0 +1,154 @@
+"""Which conversations of a log can be trusted: the rest is quarantined, each with its reasons, and the log goes on without them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from agentgym.errors import InsufficientData, InvalidInput
+from agentgym.traces.importers import Record, RejectedLine, TraceFormat, read_records
+from agentgym.traces.mining import ToolMiner
+from agentgym.traces.tables import Memory, flatten
+from agentgym.traces.trace import Trace
+
+if TYPE_CHECKING:
+    from agentgym.traces.expectations import Finding
+
+MAX_QUARANTINED_SHARE = 0.2
+# Enough rows to make a batch's fixed cost small, few enough to hold as raw JSON.
+BATCH_CONVERSATIONS = 2_000
+_INDEX = re.compile(r"\.\d+\b")
+
+
+class ValidationReport(BaseModel):
+    """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read: int
+    accepted: int
+    quarantined: int
+    tool_calls: int
+    reasons: dict[str, int]
+
+    @property
+    def quarantined_share(self) -> float:
+        """A proportion in 0–1; 0 of an empty log."""
+        return self.quarantined / self.read if self.read else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatedTraces:
+    """The accepted traces of a log, and what was kept out. data_docs: HTML pages by file name."""
+
+    traces: tuple[Trace, ...]
+    rejected: tuple[RejectedLine, ...]
+    report: ValidationReport
+    data_docs: Mapping[str, str]
+
+    def quarantine(self) -> bytes:
+        """What was kept out as JSON lines: source, line, conversation_id and reasons; the conversations themselves stay where they are."""
+        return b"".join(
+            orjson.dumps({"source": line.source, "line": line.line, "conversation_id": line.conversation_id, "reasons": line.reasons})
+            + b"\n"
+            for line in self.rejected
+        )
+
+
+def load_validated(
+    path: Path, format: TraceFormat, *, limit: int | None = None, max_quarantined_share: float = MAX_QUARANTINED_SHARE
+) -> ValidatedTraces:
+    """The conversations of a log that can be trusted; `limit` reads no more than so many.
+
+    Only the accepted traces are held in memory; the log is read and judged in batches.
+    Raises InvalidInput when the log cannot be read, is in another format, contradicts itself in a tool's schema, or when more than
+    `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
+    """
+    validation = Validation()
+    traces = tuple(validation.accepted(islice(read_records(path, format), limit)))
+    report = validation.report()
+    _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
+    return ValidatedTraces(traces=traces, rejected=tuple(validation.rejected), report=report, data_docs=validation.data_docs())
+
+
+@dataclass
+class Validation:
+    """One pass over a log, batch by batch."""
+
+    rejected: list[RejectedLine] = field(default_factory=list)
+    _accepted: int = 0
+    _tool_calls: int = 0
+
+    def __post_init__(self) -> None:
+        # Great Expectations takes seconds to import, which only those who validate should pay.
+        from agentgym.traces.expectations import Inspection
+
+        self._inspection = Inspection()
+        self._memory = Memory()
+        self._miner = ToolMiner()
+
+    def accepted(self, records: Iterable[Record | RejectedLine]) -> Iterator[Trace]:
+        """The traces that keep every rule; the others are added to `rejected`."""
+        remaining = iter(records)
+        while batch := list(islice(remaining, BATCH_CONVERSATIONS)):
+            self.rejected += (line for line in batch if isinstance(line, RejectedLine))
+            yield from self._judged([record for record in batch if isinstance(record, Record)])
+
+    def report(self) -> ValidationReport:
+        reasons = Counter(rule for line in self.rejected for rule in {_rule(reason) for reason in line.reasons})
+        return ValidationReport(
+            read=self._accepted + len(self.rejected),
+            accepted=self._accepted,
+            quarantined=len(self.rejected),
+            tool_calls=self._tool_calls,
+            reasons=dict(reasons.most_common()),
+        )
+
+    def data_docs(self) -> dict[str, str]:
+        return self._inspection.pages()
+
+    def _judged(self, records: Sequence[Record]) -> Iterator[Trace]:
+        findings: dict[int, list[Finding]] = {}
+        for finding in self._inspection.inspect(flatten(records, self._memory)):
+            findings.setdefault(finding.row, []).append(finding)
+        for row, record in enumerate(records):
+            reasons = [finding.reason for finding in findings.get(row, ())]
+            judged = record.rejected(*reasons) if reasons else record.to_trace()
+            if isinstance(judged, Trace):
+                self._count(judged)
+                yield judged
+            else:
+                self.rejected.append(judged)
+
+    def _count(self, trace: Trace) -> None:
+        self._miner.observe(trace)
+        self._accepted += 1
+        self._tool_calls += sum(len(message.tool_calls) for message in trace.messages)
+
+
+def _rule(reason: str) -> str:
+    """The rule of a reason, without where and with what it was broken."""
+    return _INDEX.sub("", reason.partition(";")[0].removesuffix("."))
+
+
+def _refuse_unusable(report: ValidationReport, rejected: Sequence[RejectedLine], path: Path, max_quarantined_share: float) -> None:
+    if not report.read:
+        raise InvalidInput(f"A log needs at least one conversation; {str(path)!r} is empty. Check that the export ran.")
+    first = rejected[0] if rejected else None
+    if first and (not report.accepted or report.quarantined_share > max_quarantined_share):
+        raise InvalidInput(
+            f"At most {max_quarantined_share:.0%} of a log may be unusable; {report.quarantined} of {report.read} conversations in "
+            f"{str(path)!r} are. The first is {first.source}:{first.line}: {' '.join(first.reasons)} "
+            "Mend the export, or allow a larger share."
+        )
+    if not report.tool_calls:
+        raise InsufficientData(
+            f"An agent learns tools from a log with tool calls; the {report.accepted} conversations in {str(path)!r} make none. "
+            "Export the calls with the messages."
+        )
