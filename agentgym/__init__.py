@@ -1,0 +1,26 @@
+"""AgentGym improves a tool-using agent from its own production experience, and proves every improvement."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentgym.scenarios.registry import ScenarioRegistry
+    from agentgym.scenarios.scenario import Scenario
+    from agentgym.training.config import TrainingConfig
+
+__version__ = version("agentgym")
+__all__ = ["Scenario", "ScenarioRegistry", "TrainingConfig", "__version__"]
+
+_HOMES = {
+    "Scenario": "agentgym.scenarios.scenario",
+    "ScenarioRegistry": "agentgym.scenarios.registry",
+    "TrainingConfig": "agentgym.training.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are asked for, so that the command line starts at once."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'agentgym' has no attribute {name!r}")

@@ -5,7 +5,7 @@ MLflow holds the versions and shows the aliases `champion`, `challenger` and `pr
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,7 @@ _CHECKPOINT_TAG = "checkpoint_digest"
 class Lineage(BaseModel):
     """Where a version comes from; every field becomes a tag of the MLflow version.
 
+    snapshot_uri, pack_uri: where they were kept; None when nobody can read them again.
     report_digest, run_id: of the evaluation and of the MLflow training run; None when there was none.
     """
 
@@ -34,6 +35,8 @@ class Lineage(BaseModel):
     snapshot_digest: str
     pack_digest: str
     code_version: str
+    snapshot_uri: str | None = None
+    pack_uri: str | None = None
     report_digest: str | None = None
     run_id: str | None = None
 
@@ -53,6 +56,16 @@ class ModelVersion(BaseModel):
     @property
     def pointer(self) -> Pointer:
         return Pointer(version=self.version, checkpoint_digest=self.checkpoint.digest)
+
+    def source(self, name: Literal["snapshot", "pack"]) -> ArtifactRef:
+        """What the version was made from. Raises InvalidInput when its tags do not say where that is."""
+        digest, uri = self.tags.get(f"{name}_digest"), self.tags.get(f"{name}_uri")
+        if digest is None or uri is None:
+            raise InvalidInput(
+                f"A version must tell where its {name} is; version {self.version} of {self.name!r} has the tags {sorted(self.tags)}. "
+                "Register it with its lineage."
+            )
+        return ArtifactRef(uri=uri, digest=digest)
 
 
 class RegistryStatus(BaseModel):

@@ -1,0 +1,198 @@
+"""`agentgym demo`: the whole story on logs the product makes itself, in a workspace of its own."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import typer
+
+from agentgym.cli.console import Screen
+from agentgym.cli.memory import peak_memory
+from agentgym.cli.session import session
+from agentgym.cli.watching import StageTime
+from agentgym.errors import InvalidInput, Refused
+from agentgym.reward import RewardWeights
+from agentgym.settings import Settings, read_settings
+from agentgym.store import write_atomically
+from agentgym.traces.source import TraceSource
+from agentgym.training.config import TrainingConfig
+from agentgym.verdicts import EvaluationReport, PromotionDecision
+
+if TYPE_CHECKING:
+    from flows.improve_agent import Improvement
+
+AGENT = "support"
+SCENARIO = "customer_support"
+WAIVER = "The demo has no live customers; the offline verdict stands alone."
+# Pays for wrong calls and for customers lost: what a mistyped sign does to a reward.
+CORRUPTED_REWARD = RewardWeights(resolved=-5.0, unresolved=10.0, correct_call=-20.0, wrong_call=10.0, satisfaction=-5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much of everything: conversations in the log, and iterations of on-policy training."""
+
+    conversations: int
+    iterations: int
+    corrupted_iterations: int
+
+
+FULL = Size(conversations=1000, iterations=40, corrupted_iterations=10)
+SMALL = Size(conversations=400, iterations=12, corrupted_iterations=6)
+
+
+def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:
+    folder = _empty_folder(workspace)
+    settings = read_settings().inside(folder)
+    os.environ |= {"AGENTGYM_WORKSPACE": str(folder), "AGENTGYM_STORE": settings.store, "AGENTGYM_TRACKING_URI": settings.tracking_uri}
+    with session(is_json=is_json, settings=settings) as run, peak_memory() as memory:
+        story = _Story(run.screen, settings, seed, SMALL if is_small else FULL)
+        story.tell()
+        run.screen.show(
+            f"\nEverything above is in {folder}", f"Look closer: {_look_closer(settings)}", "Your own logs: agentgym improve --traces PATH"
+        )
+        run.screen.finish(story.summary() | {"workspace": str(folder), "seed": seed, "peak_memory_bytes": memory.peak_bytes})
+    if not story.is_as_told:
+        raise typer.Exit(Refused.exit_code)
+
+
+class _Story:
+    """The stages in order, and what each of them showed."""
+
+    def __init__(self, screen: Screen, settings: Settings, seed: int, size: Size) -> None:
+        self.screen, self.settings, self.seed, self.size = screen, settings, seed, size
+        self.stages: list[StageTime] = []
+        self.steps: list[StageTime] = []
+        self.log = settings.workspace / "logs.jsonl"
+
+    def tell(self) -> None:
+        with self._stage("logs", "1  The logs as they are"):
+            self._write_logs()
+        with self._stage("improve", "2  Imitation becomes champion; on-policy training has to beat it"):
+            self.improved = self._improve(TrainingConfig(seed=self.seed, iterations=self.size.iterations))
+        with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
+            corrupted = TrainingConfig(seed=self.seed, iterations=self.size.corrupted_iterations, reward=CORRUPTED_REWARD)
+            self.corrupted = self._improve(corrupted)
+        with self._stage("rollback", "4  A rollback, and its undo"):
+            self._roll_back()
+        with self._stage("versions", "5  The versions"):
+            self._show_versions()
+
+    @property
+    def is_as_told(self) -> bool:
+        """Whether the second version was promoted and the third was not."""
+        return self.improved.gate.promote and not self.corrupted.gate.promote
+
+    def summary(self) -> dict[str, Any]:
+        from agentgym.cli.summaries import estimates_json
+
+        return {
+            "stages": [asdict(stage) for stage in self.stages],
+            "steps": [asdict(step) for step in self.steps],
+            "logs": estimates_json(self._reports(self.improved)[2].estimates),
+            "versions": self._version_summaries(),
+            "rollback": {"champion_before": self.champion_before, "champion_after": self.champion_after},
+        }
+
+    def _write_logs(self) -> None:
+        from agentgym.scenarios.production_log import write_logs
+        from tasks.scenarios import load_world
+
+        world = load_world(SCENARIO)
+        traces = list(write_logs(world, world.legacy_agent(), self.size.conversations, self.seed))
+        write_atomically(self.log, b"".join(orjson.dumps(trace.model_dump(mode="json", exclude_defaults=True)) + b"\n" for trace in traces))
+        customers = len({trace.customer_id for trace in traces})
+        self.screen.show(f"{len(traces)} conversations of {customers} customers with the agent of today; one of them:", "")
+        self.screen.show(*_transcript(traces[0].messages))
+
+    def _improve(self, training: TrainingConfig) -> "Improvement":
+        from agentgym.cli.improve import show_improvement
+        from agentgym.cli.watching import watching
+        from flows.improve_agent import improve_agent
+
+        source = TraceSource(path=self.log)
+        with watching(self.screen) as steps:
+            improvement = improve_agent(source, scenario=SCENARIO, training=training, agent=AGENT, seed=self.seed, waive_live_test=WAIVER)
+        self.steps += steps
+        show_improvement(improvement, self.settings, self.screen)
+        return improvement
+
+    def _roll_back(self) -> None:
+        from flows.rollback import rollback
+
+        before = self.improved.challenger.version if self.improved.gate.promote else self.improved.incumbent.version
+        after = rollback("The demo shows the way back.", agent=AGENT, from_version=before)
+        again = rollback("The demo shows that a rollback can be undone.", agent=AGENT, from_version=after.version)
+        self.champion_before, self.champion_after = before, after.version
+        self.screen.show(f"champion: version {before} → version {after.version} → version {again.version}")
+
+    def _show_versions(self) -> None:
+        from agentgym.cli.models import show_models
+
+        show_models(self.screen, self.settings, agent=AGENT)
+
+    def _version_summaries(self) -> list[dict[str, Any]]:
+        from agentgym.cli.summaries import decision_json
+        from flows.improve_agent import BOOTSTRAP_REASON
+
+        improved, corrupted = self._reports(self.improved), self._reports(self.corrupted)
+        bootstrap = {"promote": True, "verdict": "bootstrap", "reasons": [BOOTSTRAP_REASON]}
+        return [
+            _version(self.improved.incumbent.version, improved[1], bootstrap),
+            _version(self.improved.challenger.version, improved[0], decision_json(self._decision(self.improved))),
+            _version(self.corrupted.challenger.version, corrupted[0], decision_json(self._decision(self.corrupted))),
+        ]
+
+    def _reports(self, improvement: "Improvement") -> list[EvaluationReport]:
+        from tasks.evaluation import read_reports
+
+        return read_reports(improvement.report_refs, self.settings)
+
+    def _decision(self, improvement: "Improvement") -> PromotionDecision:
+        from tasks.evaluation import read_decision
+
+        return read_decision(improvement.gate, self.settings)
+
+    @contextmanager
+    def _stage(self, name: str, title: str) -> Iterator[None]:
+        started = perf_counter()
+        self.screen.show("", f"[bold]{title}[/]")
+        yield
+        self.stages.append(StageTime(name=name, seconds=round(perf_counter() - started, 2)))
+
+
+def _version(number: int, report: EvaluationReport, decision: dict[str, Any]) -> dict[str, Any]:
+    from agentgym.cli.summaries import estimates_json
+
+    return {"version": number, **estimates_json(report.estimates), "decision": decision}
+
+
+def _empty_folder(workspace: Path | None) -> Path:
+    if workspace is None:
+        return Path(tempfile.mkdtemp(prefix="agentgym-demo-"))
+    if workspace.exists() and any(workspace.iterdir()):
+        raise InvalidInput(f"The demo works in an empty folder; {str(workspace)!r} holds something. Name another, or none.")
+    workspace.mkdir(parents=True, exist_ok=True)
+    return workspace.absolute()
+
+
+def _transcript(messages: tuple[Any, ...]) -> list[str]:
+    lines = []
+    for message in messages:
+        for call in message.tool_calls:
+            lines.append(f"  [cyan]calls[/]     {call.name} {orjson.dumps(call.arguments).decode()}")
+        if message.role == "tool":
+            lines.append(f"  [dim]answer    {orjson.dumps(message.result).decode()[:110]}[/]")
+        elif message.content:
+            lines.append(f"  {message.role:<9} {message.content}")
+    return lines
+
+
+def _look_closer(settings: Settings) -> str:
+    return f"mlflow server --backend-store-uri {settings.tracking_uri}"

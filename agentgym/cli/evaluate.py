@@ -1,0 +1,78 @@
+"""`agentgym evaluate`: a registered version on other traces, or in a world, without training."""
+
+from typing import TYPE_CHECKING
+
+from agentgym.cli.session import session
+from agentgym.errors import InvalidInput
+from agentgym.settings import Settings
+from agentgym.traces.source import TraceSource
+
+if TYPE_CHECKING:
+    from agentgym.episode import Policy
+    from agentgym.registry import ModelVersion
+    from agentgym.traces.trace import Trace
+    from agentgym.verdicts import EvaluationReport, Subject
+
+
+def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        from agentgym.cli.summaries import evaluation_json, report_table, version_json
+        from agentgym.registry import ModelRegistry
+
+        version = ModelRegistry(run.settings.tracking_uri, agent).resolve(reference)
+        report, *baselines = _reports(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
+        run.screen.show(report_table([*baselines, report], title="", slices=next(iter(report.estimates))))
+        run.screen.finish({"version": version_json(version), "evaluation": evaluation_json(report, baselines)})
+
+
+def _reports(
+    version: "ModelVersion", source: TraceSource | None, *, scenario: str, cases: int, seed: int, settings: Settings
+) -> list["EvaluationReport"]:
+    """The version's report, then the baselines'."""
+    from agentgym.policies.checkpoint import load_policy
+    from agentgym.scenarios.from_traces import RECORDED
+    from agentgym.verdicts import Subject
+    from tasks.artifacts import read_checkpoint
+
+    policy = load_policy(read_checkpoint(version.checkpoint, settings))
+    subject = Subject(name=f"version {version.version}", checkpoint_digest=version.checkpoint.digest)
+    if scenario != RECORDED:
+        return _played(policy, subject, source, scenario=scenario, cases=cases, seed=seed)
+    if source is None:
+        raise InvalidInput(
+            "Recorded conversations are replayed from traces; no --traces were given. Give some, or a --scenario to play in."
+        )
+    return _replayed(policy, subject, source, version, settings)
+
+
+def _played(
+    policy: "Policy", subject: "Subject", source: TraceSource | None, *, scenario: str, cases: int, seed: int
+) -> list["EvaluationReport"]:
+    from agentgym.evaluation.evaluate import evaluate_policy
+    from agentgym.evaluation.held_out import assess_logs
+    from tasks.scenarios import load_world
+
+    world = load_world(scenario)
+    if source is None:
+        return [evaluate_policy(policy, world, list(world.generate_cases(cases, seed=seed)), subject=subject, seed=seed)]
+    traces = _validated(source)
+    played = evaluate_policy(policy, world, [world.case_from_trace(trace) for trace in traces], subject=subject, seed=seed)
+    return [played, assess_logs(traces, world, log_digest=played.case_set_digest)]
+
+
+def _replayed(
+    policy: "Policy", subject: "Subject", source: TraceSource, version: "ModelVersion", settings: Settings
+) -> list["EvaluationReport"]:
+    from agentgym.evaluation.held_out import evaluate_floors, evaluate_recordings
+    from tasks.artifacts import read_pack, read_snapshot
+
+    traces = _validated(source)
+    pack, snapshot = read_pack(version.source("pack"), settings), read_snapshot(version.source("snapshot"), settings)
+    replayed = evaluate_recordings(policy, traces, pack, subject=subject)
+    return [replayed, *evaluate_floors(snapshot.train, traces, pack, train_digest=snapshot.digest)]
+
+
+def _validated(source: TraceSource) -> "tuple[Trace, ...]":
+    from agentgym.traces.validation import load_validated
+
+    return load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share).traces

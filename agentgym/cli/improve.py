@@ -1,0 +1,60 @@
+"""`agentgym improve`: one turn of the loop on a user's own traces."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from agentgym.cli.console import Screen
+from agentgym.cli.session import session
+from agentgym.errors import Refused
+from agentgym.settings import Settings
+from agentgym.traces.source import TraceSource
+from agentgym.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from flows.improve_agent import Improvement
+
+
+def run_improve(
+    source: TraceSource, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
+) -> None:
+    with session(is_json=is_json) as run:
+        from agentgym.cli.watching import watching
+        from flows.improve_agent import improve_agent
+
+        training = TrainingConfig(seed=seed) if iterations is None else TrainingConfig(seed=seed, iterations=iterations)
+        with watching(run.screen) as times:
+            improvement = improve_agent(
+                source, scenario=scenario, training=training, agent=agent, seed=seed, waive_live_test=waive_live_test
+            )
+        summary = improvement_json(improvement, run.settings) | {"stages": [asdict(time) for time in times]}
+        show_improvement(improvement, run.settings, run.screen)
+        run.screen.finish(summary)
+    if not improvement.gate.promote:
+        raise typer.Exit(Refused.exit_code)
+
+
+def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str, Any]:
+    from agentgym.cli.summaries import decision_json, evaluation_json, version_json
+    from tasks.evaluation import read_decision, read_reports
+
+    challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
+    return {
+        "evaluation": evaluation_json(challenger, baselines),
+        "incumbent_evaluation": evaluation_json(incumbent, ()),
+        "decision": decision_json(read_decision(improvement.gate, settings)),
+        "challenger": version_json(improvement.challenger),
+        "incumbent": version_json(improvement.incumbent),
+        "traces": improvement.ingested.counts,
+    }
+
+
+def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen) -> None:
+    from agentgym.cli.summaries import decision_lines, report_table
+    from tasks.evaluation import read_decision, read_reports
+
+    challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
+    decision = read_decision(improvement.gate, settings)
+    screen.show(report_table([*baselines, incumbent, challenger], title="", slices=decision.primary_metric))
+    screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

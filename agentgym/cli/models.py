@@ -1,0 +1,58 @@
+"""`agentgym models`: which versions there are, which is champion, how it came to that, and the way back."""
+
+from typing import Any
+
+from rich.table import Table
+
+from agentgym.cli.console import Screen
+from agentgym.cli.session import session
+from agentgym.settings import Settings
+
+
+def list_models(*, agent: str, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        run.screen.finish(show_models(run.screen, run.settings, agent=agent))
+
+
+def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, Any]:
+    """Shows the table of versions; gives the same as JSON."""
+    from agentgym.cli.summaries import version_json
+    from agentgym.registry import ALIASES, ModelRegistry
+
+    registry = ModelRegistry(settings.tracking_uri, agent)
+    status, versions = registry.status(), registry.versions()
+    aliases = {version.version: alias for alias in ALIASES if (version := getattr(status, alias)) is not None}
+    table = Table("version", "alias", "checkpoint", "registered", "description", box=None)
+    for version in versions:
+        alias = f"@{aliases[version.version]}" if version.version in aliases else ""
+        registered = f"{version.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(version.version), alias, version.checkpoint.digest[:12], registered, version.description)
+    screen.show(table, *status.moved_by_hand)
+    listed = [{**version_json(version), "alias": aliases.get(version.version)} for version in versions]
+    return {"agent": agent, "versions": listed, "moved_by_hand": list(status.moved_by_hand)}
+
+
+def show_history(*, agent: str, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        from agentgym.registry import ModelRegistry
+
+        entries = ModelRegistry(run.settings.tracking_uri, agent).history()
+        table = Table("", "when", "change", "champion", "reason", box=None)
+        for entry in entries:
+            champion = entry.standing.champion
+            table.add_row(
+                str(entry.sequence), f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.change, str(champion.version if champion else "-"), entry.reason
+            )
+        run.screen.show(table)
+        run.screen.finish({"agent": agent, "history": [entry.model_dump(mode="json") for entry in entries]})
+
+
+def roll_back(*, agent: str, reason: str, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        from agentgym.registry import ModelRegistry
+        from flows.rollback import rollback
+
+        before = ModelRegistry(run.settings.tracking_uri, agent).status().champion
+        after = rollback(reason, agent=agent, from_version=before.version if before else None)
+        run.screen.show(f"Version {after.version} is champion again. `agentgym models rollback` once more undoes it.")
+        run.screen.finish({"rollback": {"champion_before": before.version if before else None, "champion_after": after.version}})

@@ -1,0 +1,47 @@
+"""One run of a command: settings read once, libraries kept quiet, errors turned into one message and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from agentgym.cli.console import Screen
+from agentgym.errors import AgentGymError
+from agentgym.settings import Settings, read_settings, silence
+
+
+@dataclass(frozen=True)
+class Session:
+    settings: Settings
+    screen: Screen
+
+
+@contextmanager
+def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Session]:
+    """Ends the process with the exit code of the error that leaves the block; with JSON, standard output then holds `{"error": …}`."""
+    screen = Screen(is_json=is_json)
+    try:
+        settings = settings or read_settings()
+        if settings.log_level == "WARNING":
+            # Prefect would print the traceback of an error that is told in one message below.
+            os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        silence(settings, os.environ)
+        yield Session(settings=settings, screen=screen)
+    except AgentGymError as error:
+        _report(screen, error)
+        raise typer.Exit(error.exit_code) from error
+    except (KeyboardInterrupt, typer.Exit):
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        _report(screen, error)
+        raise typer.Exit(1) from error
+
+
+def _report(screen: Screen, error: BaseException) -> None:
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    screen.finish({"error": {"kind": type(error).__name__, "message": str(error)}})

@@ -1,0 +1,79 @@
+"""Verdicts as a command prints them: plain JSON for programs, tables for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from agentgym.registry import ModelVersion
+from agentgym.statistics import Estimate
+from agentgym.verdicts import EvaluationReport, PromotionDecision
+
+NEXT_CALL = ("reliability", "precision", "exact_call")
+SIGNS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "inconclusive": "[yellow]?[/]"}
+AS_SHARE = {"tool_reliability", "tool_choice", "success_rate", "cost_reduction", "time_saving", *NEXT_CALL}
+
+
+def estimate_json(estimate: Estimate) -> dict[str, float]:
+    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+
+
+def estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {metric: estimate_json(estimate) for metric, estimate in estimates.items()}
+
+
+def evaluation_json(report: EvaluationReport, baselines: Sequence[EvaluationReport]) -> dict[str, Any]:
+    """`play` or `next_call` for the version, with `floors` (simple predictors) or `logs` (today's agent) beside it."""
+    if report.evidence == "next_call":
+        return {
+            "next_call": _next_call_json(report),
+            "floors": {floor.subject.name: _next_call_means(floor.estimates) for floor in baselines},
+        }
+    slices = {kind: estimates_json(estimates) for kind, estimates in report.slices.items()}
+    logs = {baseline.subject.name: estimates_json(baseline.estimates) for baseline in baselines}
+    return {"play": {**estimates_json(report.estimates), "slices": slices, "failures": len(report.failures)}, **logs}
+
+
+def _next_call_json(report: EvaluationReport) -> dict[str, Any]:
+    """Means at the top, so that a program finds `next_call.reliability` as a number; their intervals beside."""
+    slices = {kind: _next_call_means(report.slices[kind]) if kind in report.slices else None for kind in ("seen", "unseen")}
+    return {**_next_call_means(report.estimates), **slices, "intervals": estimates_json(report.estimates), "failures": len(report.failures)}
+
+
+def _next_call_means(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+    """None where a figure is undefined, as precision is for a predictor that never calls."""
+    return {metric: estimates[metric].mean if metric in estimates else None for metric in NEXT_CALL}
+
+
+def decision_json(decision: PromotionDecision) -> dict[str, Any]:
+    return {"promote": decision.promote, "verdict": decision.verdict, "reasons": list(decision.reasons)}
+
+
+def version_json(version: ModelVersion) -> dict[str, Any]:
+    return {"version": version.version, "checkpoint_digest": version.checkpoint.digest, "description": version.description}
+
+
+def report_table(reports: Sequence[EvaluationReport], *, title: str, slices: str | None = None) -> Table:
+    """A line for each metric, a column for each report; `slices` names the metric that is shown for each kind of case too."""
+    table = Table("held-out cases", *(report.subject.name for report in reports), title=title, title_justify="left", box=None)
+    metrics = list(dict.fromkeys(metric for report in reports for metric in report.estimates))
+    for metric in metrics:
+        table.add_row(metric.replace("_", " "), *(_cell(metric, report.estimates.get(metric)) for report in reports))
+    if slices is not None:
+        for kind in sorted({kind for report in reports for kind in report.slices}):
+            table.add_row(
+                f"  {slices.replace('_', ' ')}: {kind}", *(_cell(slices, report.slices.get(kind, {}).get(slices)) for report in reports)
+            )
+    return table
+
+
+def _cell(metric: str, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "[dim]undefined[/]"
+    if metric in AS_SHARE:
+        return f"{estimate.mean:.1%} [dim]{estimate.low:.1%} – {estimate.high:.1%}[/]"
+    return f"{estimate.mean:.2f} [dim]{estimate.low:.2f} – {estimate.high:.2f}[/]"
+
+
+def decision_lines(decision: PromotionDecision) -> list[str]:
+    return [f"  {SIGNS[check.outcome]} {check.statement}" for check in decision.checks]

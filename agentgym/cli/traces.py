@@ -1,0 +1,17 @@
+"""`agentgym traces`: what a log is worth before anything is built on it."""
+
+from agentgym.cli.session import session
+from agentgym.traces.source import TraceSource
+
+
+def validate_log(source: TraceSource, *, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        from agentgym.traces.validation import load_validated
+
+        validated = load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=1.0)
+        report = validated.report
+        run.screen.show(f"{report.accepted} of {report.read} conversations can be used; they make {report.tool_calls} tool calls.")
+        run.screen.show(*(f"  {count:>6}  {reason}" for reason, count in report.reasons.items()))
+        run.screen.show(*(f"  {line.source}:{line.line}  {' '.join(line.reasons)}" for line in validated.rejected[:20]))
+        rejected = [{"source": line.source, "line": line.line, "reasons": list(line.reasons)} for line in validated.rejected]
+        run.screen.finish(report.model_dump() | {"rejected": rejected})

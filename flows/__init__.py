@@ -1,0 +1,1 @@
+"""In which order: intentions as Prefect flows, each a table of contents of steps."""

@@ -1,0 +1,92 @@
+"""One turn of the loop: from conversation logs to a version that passed the gate, or to the reasons why it did not."""
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict
+
+from agentgym.registry import ModelVersion
+from agentgym.settings import Settings, read_settings
+from agentgym.store import ArtifactRef
+from agentgym.traces.source import TraceSource
+from agentgym.training.config import TrainingConfig
+from agentgym.training.warm_start import ImitationConfig
+from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
+from tasks.registry import bootstrap_champion, find_champion, find_incumbent, promote_version, register_version
+from tasks.scenarios import synthesize_scenario
+from tasks.traces import Ingested, fingerprint_source, ingest_traces
+from tasks.training import imitate_agent, train_policy
+
+BOOTSTRAP_REASON = "First version of this agent: it imitates what the agent did in the logs where it went well."
+
+
+class Improvement(BaseModel):
+    """What a turn of the loop leaves behind, by reference.
+
+    incumbent: the champion that the challenger was judged against.   baselines: reports on the logs themselves, or on simple predictors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ingested: Ingested
+    pack: ArtifactRef
+    incumbent: ModelVersion
+    challenger: ModelVersion
+    incumbent_report: ArtifactRef
+    challenger_report: ArtifactRef
+    baselines: tuple[ArtifactRef, ...]
+    gate: Gate
+
+    @property
+    def report_refs(self) -> tuple[ArtifactRef, ...]:
+        """The challenger's, the incumbent's, then the baselines'."""
+        return (self.challenger_report, self.incumbent_report, *self.baselines)
+
+
+@flow(name="improve-agent")
+def improve_agent(
+    source: TraceSource,
+    scenario: str = "recorded",
+    imitation: ImitationConfig = ImitationConfig(),  # noqa: B008 - frozen
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+    agent: str = "agent",
+    seed: int = 0,
+    waive_live_test: str | None = None,
+) -> Improvement:
+    """Learns from the source and puts the result before the gate.
+
+    scenario: the world the logs are from; `recorded` makes one from them.   waive_live_test: why an accepted version may become champion
+    without a live test; without a reason it becomes challenger.
+    """
+    settings = read_settings()
+    ingested = ingest_traces(source, fingerprint_source(source, settings), settings)
+    snapshot = ingested.snapshot
+    pack = synthesize_scenario(snapshot, scenario, settings)
+    start = imitate_agent(snapshot, imitation, seed, settings)
+    trained = train_policy(pack, start, training, settings)
+
+    _ensure_champion(agent, start, snapshot, pack, settings)
+    challenger = register_version(agent, trained, snapshot, pack, "Flow-GRPO from imitation", settings)
+    incumbent = find_incumbent(agent, challenger, settings)
+
+    baselines = evaluate_baselines(snapshot, pack, settings)
+    incumbent_report = evaluate_checkpoint(incumbent.checkpoint, pack, f"version {incumbent.version}", seed, settings)
+    challenger_report = evaluate_checkpoint(challenger.checkpoint, pack, f"version {challenger.version}", seed, settings)
+    gate = decide_on_promotion(challenger_report, incumbent_report, settings)
+    if gate.promote:
+        promote_version(agent, gate.decision, waive_live_test, settings)
+
+    return Improvement(
+        ingested=ingested,
+        pack=pack,
+        incumbent=incumbent,
+        challenger=challenger,
+        incumbent_report=incumbent_report,
+        challenger_report=challenger_report,
+        baselines=tuple(baselines),
+        gate=gate,
+    )
+
+
+def _ensure_champion(agent: str, imitation: ArtifactRef, snapshot: ArtifactRef, pack: ArtifactRef, settings: Settings) -> None:
+    if find_champion(agent, settings) is None:
+        first = register_version(agent, imitation, snapshot, pack, "Imitation of the logs", settings)
+        bootstrap_champion(agent, first, BOOTSTRAP_REASON, settings)

@@ -1,0 +1,32 @@
+"""From a snapshot to cases that can be played."""
+
+from agentgym.errors import InvalidInput
+from agentgym.scenarios.from_traces import RECORDED, make_recorded_pack
+from agentgym.scenarios.pack import ScenarioPack
+from agentgym.scenarios.registry import ScenarioRegistry
+from agentgym.scenarios.world_scenario import WorldScenario
+from agentgym.settings import Settings
+from agentgym.store import ArtifactRef
+from agentgym.traces.snapshot import DatasetSnapshot
+from tasks.artifacts import read_snapshot, write_pack
+from tasks.step import cached_step
+
+
+@cached_step
+def synthesize_scenario(snapshot: ArtifactRef, scenario: str, settings: Settings) -> ArtifactRef:
+    """The pack of cases behind the traces: of the world of this name, or `recorded`, made from the traces themselves."""
+    return write_pack(_make_pack(read_snapshot(snapshot, settings), scenario), settings)
+
+
+def _make_pack(snapshot: DatasetSnapshot, scenario: str) -> ScenarioPack:
+    if scenario == RECORDED:
+        return make_recorded_pack(snapshot.train, snapshot.held_out, snapshot.digest)
+    return load_world(scenario).make_pack(snapshot.train, snapshot.held_out, snapshot.digest)
+
+
+def load_world(name: str) -> WorldScenario:
+    """The declared world of this name. Raises InvalidInput when the scenario is something else."""
+    world = ScenarioRegistry().load(name)
+    if not isinstance(world, WorldScenario):
+        raise InvalidInput(f"Cases are made from traces for declared worlds only; {name!r} is a {type(world).__name__}. Use {RECORDED!r}.")
+    return world

@@ -1,0 +1,67 @@
+"""What a person sees of a step in the Prefect UI: tables, reasons and pictures."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+from agentgym.statistics import Estimate
+from agentgym.traces.validation import ValidatedTraces
+from agentgym.training.result import IterationMetrics
+from agentgym.verdicts import EvaluationReport, PromotionDecision
+
+SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
+
+
+def evaluation_table(reports: Sequence[EvaluationReport]) -> list[dict[str, str]]:
+    """A row for each metric, overall and by kind, a column for each report."""
+    rows = [_row("all", metric, reports, [report.estimates.get(metric) for report in reports]) for metric in reports[0].estimates]
+    primary = next(iter(reports[0].estimates))
+    slices = [_row(kind, primary, reports, [report.slices.get(kind, {}).get(primary) for report in reports]) for kind in reports[0].slices]
+    return rows + slices
+
+
+def _row(kind: str, metric: str, reports: Sequence[EvaluationReport], estimates: Sequence[Estimate | None]) -> dict[str, str]:
+    cells = {report.subject.name: "undefined" if cell is None else str(cell) for report, cell in zip(reports, estimates, strict=True)}
+    return {"cases": kind, "metric": metric, **cells}
+
+
+def decision_markdown(decision: PromotionDecision) -> str:
+    champion = decision.champion.name if decision.champion else "no champion"
+    lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in decision.checks]
+    return "\n".join([f"# {decision.verdict}: {decision.challenger.name} against {champion}", "", *lines])
+
+
+def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
+    report = validated.report
+    reasons = [f"| {reason} | {count} |" for reason, count in report.reasons.items()] or ["| nothing was put aside | 0 |"]
+    lines = [
+        f"# {report.accepted} of {report.read} conversations can be used",
+        f"{report.tool_calls} tool calls; {report.quarantined} conversations put aside in `{quarantine_uri}`.",
+        "",
+        "| rule that was broken | conversations |",
+        "| --- | ---: |",
+        *reasons,
+    ]
+    return "\n".join(lines)
+
+
+def learning_curve(curve: Sequence[IterationMetrics]) -> bytes:
+    """Tool reliability, success and reward over iterations, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    shares, rewards = figure.subplots(1, 2)
+    iterations = [metrics.iteration for metrics in curve]
+    shares.plot(iterations, [metrics.tool_reliability for metrics in curve], label="tool reliability")
+    shares.plot(iterations, [metrics.success_rate for metrics in curve], label="success")
+    shares.set(xlabel="iteration", ylabel="share of sampled rollouts", ylim=(0, 1))
+    shares.legend()
+    rewards.plot(iterations, [metrics.reward for metrics in curve], color="tab:green")
+    rewards.set(xlabel="iteration", ylabel="mean reward")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    return picture.getvalue()
+
+
+def data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
