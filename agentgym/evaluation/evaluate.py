@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentgym.environments.case import Case
-from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.play import play_episode
 from agentgym.episode import Policy, Trajectory
-from agentgym.errors import AgentGymError, InsufficientData, InvalidInput
+from agentgym.errors import AgentGymError, InsufficientData
 from agentgym.evaluation.metrics import estimate_metrics, estimate_slices
 from agentgym.reward import RewardWeights
 from agentgym.scenarios.scenario import Scenario
@@ -35,17 +34,14 @@ def evaluate_policy(
     subject: Subject,
     seed: int,
     trials: int = 1,
-    baseline: RewardWeights | None = None,
     on_progress: Progress | None = None,
 ) -> EvaluationReport:
     """How `policy` plays `cases`, each `trials` times; equal seeds and an equal policy give an equal report.
 
-    baseline: the ticket that savings are measured against.   on_progress: called with episodes done and due.
+    on_progress: called with episodes done and due.
     Raises InsufficientData when no episode finished, or when they come from fewer than two clusters.
     """
     environment = scenario.create_environment()
-    if not isinstance(environment, ConversationEnv):
-        raise InvalidInput(f"Only conversations can be evaluated; {scenario.name!r} creates a {type(environment).__name__}.")
     played: list[PlayedCase] = []
     failures: list[Failure] = []
     for number, (case, trial) in enumerate([(case, trial) for trial in range(trials) for case in cases], start=1):
@@ -68,7 +64,7 @@ def evaluate_policy(
         case_set=case_set_digest(cases),
         seed=seed,
         trials=trials,
-        baseline=baseline,
+        baseline=environment.reward_weights,
     )
 
 
@@ -83,7 +79,10 @@ def report_played(
     trials: int = 1,
     baseline: RewardWeights | None = None,
 ) -> EvaluationReport:
-    """The report on episodes that were played elsewhere, such as those that happened in production and were assessed afterwards."""
+    """The report on episodes that were played elsewhere, such as those that happened in production and were assessed afterwards.
+
+    baseline: the ticket that savings are measured against.
+    """
     weights = baseline or RewardWeights()
     rows = [_row(case, weights) for case in played]
     return assemble_report(

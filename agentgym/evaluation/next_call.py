@@ -5,28 +5,22 @@ Not covered: what a wrong call would have led to; that is what playing is for.
 """
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-
-from pydantic import JsonValue
 
 from agentgym.episode import Conversation, Policy
 from agentgym.errors import AgentGymError
 from agentgym.evaluation.evaluate import Progress, assemble_report
 from agentgym.messages import ToolCall
 from agentgym.tools import Tool
+from agentgym.traces.matching import call_key
 from agentgym.traces.trace import Trace
 from agentgym.verdicts import CaseRow, EvaluationReport, Failure, Measure, Subject
 
 # Where a log does not say when, relative dates in it have no answer; any fixed day does, so that equal runs are equal.
 UNKNOWN_START = datetime(2000, 1, 1, tzinfo=UTC)
-
-# A leading zero makes an identifier, not a number: "007" is not 7.
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +45,7 @@ def evaluate_next_call(
 
     trained_services: those the policy was trained on (`Tool.service`).   tools: in scope where a trace does not say.
     reliability: of the recorded calls, the share with the right tool.   precision: of the predicted calls, the share that are right.
-    exact_call: of the recorded calls, the share with the right tool and exactly its arguments (`same_value`); an optional argument
+    exact_call: of the recorded calls, the share with the right tool and exactly its arguments (`call_key`); an optional argument
     left out is not the same as its default. A message with several calls counts each.
     """
     rows: list[CaseRow] = []
@@ -86,11 +80,6 @@ def recorded_steps(trace: Trace, tools: Sequence[Tool] = ()) -> Iterator[Step]:
             yield Step(conversation=conversation, recorded=message.tool_calls)
 
 
-def same_value(left: JsonValue, right: JsonValue) -> bool:
-    """Whether two argument values mean the same: case, whitespace, and numbers and booleans written as text do not matter."""
-    return _canonical(left) == _canonical(right)
-
-
 def _rows(policy: Policy, trace: Trace, trained: frozenset[str], tools: Sequence[Tool]) -> list[CaseRow]:
     kinds = {tool.name: _kind(tool, trained) for tool in trace.tools or tools}
     counts = {kind: Counter[str]() for kind in sorted(set(kinds.values())) or ["unseen"]}
@@ -114,12 +103,19 @@ def _count(
     for calls, what in ((recorded, "recorded"), (predicted, "predicted")):
         for call in calls:
             counts[kinds.get(call.name, fallback)][what] += 1
-    right = Counter(call.name for call in predicted) & Counter(call.name for call in recorded)
-    exact = Counter(map(_signature, predicted)) & Counter(map(_signature, recorded))
-    for name, number in right.items():
-        counts[kinds.get(name, fallback)]["right"] += number
-    for (name, _), number in exact.items():
-        counts[kinds.get(name, fallback)]["exact"] += number
+    for name in _matched(predicted, recorded, lambda call: call.name):
+        counts[kinds.get(name, fallback)]["right"] += 1
+    for name in _matched(predicted, recorded, call_key):
+        counts[kinds.get(name, fallback)]["exact"] += 1
+
+
+def _matched(predicted: Sequence[ToolCall], recorded: Sequence[ToolCall], key: Callable[[ToolCall], str]) -> Iterator[str]:
+    """The tool of each predicted call that has a recorded one with an equal key, each recorded one taken once."""
+    open_keys = Counter(map(key, recorded))
+    for call in predicted:
+        if open_keys[key(call)] > 0:
+            open_keys[key(call)] -= 1
+            yield call.name
 
 
 def _measures(count: Counter[str]) -> dict[str, Measure]:
@@ -128,17 +124,3 @@ def _measures(count: Counter[str]) -> dict[str, Measure]:
         "precision": Measure(numerator=count["right"], denominator=count["predicted"]),
         "exact_call": Measure(numerator=count["exact"], denominator=count["recorded"]),
     }
-
-
-def _signature(call: ToolCall) -> tuple[str, str]:
-    return call.name, _canonical(call.arguments)
-
-
-def _canonical(argument: JsonValue) -> str:
-    """One text for all ways to write a value."""
-    if isinstance(argument, dict):
-        return "{" + ",".join(f"{key}:{_canonical(argument[key])}" for key in sorted(argument)) + "}"
-    if isinstance(argument, list):
-        return "[" + ",".join(map(_canonical, argument)) + "]"
-    text = " ".join(str(argument).split()).casefold()
-    return f"{Decimal(text).normalize():f}" if _NUMBER.fullmatch(text) else text
