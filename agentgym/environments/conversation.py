@@ -6,7 +6,7 @@ from recordings), what the customer says from a `SimulatedUser`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -113,7 +113,7 @@ class SimulatedClock(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    start: datetime = datetime(2025, 3, 3, 9, 0)
+    start: datetime = datetime(2025, 3, 3, 9, tzinfo=UTC)
     thinking_seconds: float = Field(default=0.25, ge=0)
     jitter: float = Field(default=0.2, ge=0, lt=1)
 

@@ -152,7 +152,7 @@ class Intent(Declared):
     facts: tuple[str, ...]
     openings: Phrases
     details: tuple[str, ...] = ()
-    situations: dict[str, Situation]
+    situations: Annotated[dict[str, Situation], Field(min_length=1)]
     steps: tuple[Step, ...]
 
 
@@ -180,8 +180,9 @@ class Fact(Declared):
 
 
 class Persona(Declared):
-    """patience: turns in vain before they leave.   volunteering: factor on every fact's volunteer rate."""
+    """share: of the customers.   patience: turns in vain before they leave.   volunteering: factor on every fact's volunteer rate."""
 
+    share: Share = 1.0
     patience: int = Field(ge=1)
     greeting_rate: Rate
     detail_rate: Rate
@@ -192,7 +193,7 @@ class Persona(Declared):
 class CustomerRule(Declared):
     """How customers behave. asking: what makes a sentence a question.   The rest are phrases, by what the customer reacts to."""
 
-    personas: dict[str, Persona]
+    personas: Annotated[dict[str, Persona], Field(min_length=1)]
     asking: tuple[str, ...]
     greetings: Phrases
     reminders: Phrases

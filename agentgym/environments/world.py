@@ -85,7 +85,7 @@ class WorldTools:
         self._done: list[ToolCall] = []
         self._rng = np.random.default_rng([case.seed, 1])
         self._times_out = {name: bool(self._rng.random() < tool.timeout_rate) for name, tool in self._world.tools.items()}
-        return (system(fill(self._world.briefing, self._database.rows)),)
+        return (system(fill(self._world.briefing, {**self._database.rows, "rules": self._world.rules})),)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -154,7 +154,9 @@ class WorldTools:
             "pending": [due.name for due in self._required],
         }
         rules = self._world.guidelines.items()
-        broken = (f"{name}: {rule.text}" for name, rule in rules if call.name in rule.tools and not evaluate(rule.requires, scope))
+        broken = (
+            f"{name}: {fill(rule.text, scope)}" for name, rule in rules if call.name in rule.tools and not evaluate(rule.requires, scope)
+        )
         return next(broken, "")
 
     def _cross_off(self, call: ToolCall, *, went_through: bool) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from agentgym.environments.case import Case
-from agentgym.environments.declaration import Columns, Intent, Situation, World
+from agentgym.environments.declaration import Columns, Intent, World
 from agentgym.environments.expressions import evaluate, fill, resolve
 from agentgym.environments.world import due_calls
 from agentgym.errors import InvalidInput
@@ -21,7 +21,7 @@ def generate_case(world: World, *, kind: str, customer: str, number: int) -> Cas
     seed = _seed(world.name, kind, customer, str(number))
     rng = np.random.default_rng(seed)
     scope = _scope(world, customer) | {"rng": rng}
-    situation = _drawn(intent.situations, rng)
+    situation = intent.situations[_drawn({name: situation.share for name, situation in intent.situations.items()}, rng)]
     rows = {table: [_row(world, table, situation.set.get(table, {}), scope)] for table in intent.tables}
     scope["facts"] = _facts(world, intent, scope)
     return Case(
@@ -41,15 +41,16 @@ def generate_case(world: World, *, kind: str, customer: str, number: int) -> Cas
 
 def draw_kind(world: World, rng: np.random.Generator) -> str:
     """A kind of case, by the shares the world declares."""
-    shares = np.array([intent.share for intent in world.intents.values()])
-    return list(world.intents)[rng.choice(len(shares), p=shares / shares.sum())]
+    return _drawn({kind: intent.share for kind, intent in world.intents.items()}, rng)
 
 
 def _scope(world: World, customer: str) -> dict[str, Any]:
-    """What expressions see while a case is made; every row is None until it is made."""
+    """What expressions see while a case is made; every row is None until it is made. Customers stay who they are in all their cases."""
     scope: dict[str, Any] = {"rules": world.rules, "lists": world.lists, **dict.fromkeys(table.row for table in world.tables.values())}
-    scope["customer"] = {}
-    _fill_columns(scope["customer"], world.customer, scope | {"rng": np.random.default_rng(_seed(world.name, customer))})
+    rng = np.random.default_rng(_seed(world.name, customer))
+    personas = {name: persona.share for name, persona in world.behaviour.personas.items()}
+    scope["customer"] = {"persona": _drawn(personas, rng)}
+    _fill_columns(scope["customer"], world.customer, scope | {"rng": rng})
     return scope
 
 
@@ -78,9 +79,9 @@ def _facts(world: World, intent: Intent, scope: dict[str, Any]) -> dict[str, Jso
     return facts
 
 
-def _drawn(situations: dict[str, Situation], rng: np.random.Generator) -> Situation:
-    shares = np.array([situation.share for situation in situations.values()])
-    return list(situations.values())[rng.choice(len(shares), p=shares / shares.sum())]
+def _drawn(shares: dict[str, float], rng: np.random.Generator) -> str:
+    weights = np.array(list(shares.values()))
+    return list(shares)[rng.choice(len(weights), p=weights / weights.sum())]
 
 
 def _seed(*parts: str) -> int:

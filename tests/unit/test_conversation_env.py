@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from agentgym.environments.play import play_episode
 from agentgym.environments.world import WorldTools
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
-from agentgym.messages import Message, ToolCall, assistant, token_estimate
+from agentgym.messages import Message, ToolCall, assistant, token_estimate, user
 from agentgym.reward import RewardWeights
 from agentgym.scenarios import WorldScenario
+from agentgym.traces.trace import Trace
 
 LIBRARY = WorldScenario.from_folder(Path(__file__).parents[1] / "worlds" / "lending_library")
 CASE = LIBRARY.case(kind="borrow", customer="CUS-00001", number=3)
@@ -75,6 +77,28 @@ def test_a_bad_call_is_answered_with_an_error_and_the_episode_goes_on(call: Tool
     assert (judged.is_correct, judged.is_error) == (False, True)
 
 
+def test_a_customer_who_leaves_at_the_turn_limit_terminates_the_episode() -> None:
+    environment = opened()
+    look = assistant("", ToolCall(name="find_book", arguments={"title": "Kim"}))
+    ends = [environment.step(said)[2:4] for said in [look] * 6 + [assistant("One moment.")] * 2]
+    assert ends[-1] == (True, False)
+
+
+def test_a_customer_sent_off_unserved_is_unresolved_and_has_not_abandoned() -> None:
+    environment = opened()
+    slip = {"book_id": "B-0", "slip_id": CASE.initial_state["slips"][0]["slip_id"]}
+    environment.step(assistant("", ToolCall(name="reserve", arguments=slip)))
+    assert environment.step(assistant("Done."))[2]
+    assert environment.trajectory(()).outcome is Outcome.UNRESOLVED
+
+
+def test_a_recorded_case_happens_when_it_was_recorded() -> None:
+    then = datetime(2019, 3, 1, tzinfo=UTC)
+    recording = Trace(conversation_id="c-1", messages=(user("Hello"),), started_at=then)
+    conversation, _ = LIBRARY.create_environment().reset(seed=0, options={"case": CASE.model_copy(update={"recording": recording})})
+    assert conversation.now == then
+
+
 def test_calls_of_one_message_are_executed_in_their_order() -> None:
     environment = opened()
     titles = ["Kim", "Emma", "Middlemarch"]
@@ -93,11 +117,19 @@ def test_tokens_and_seconds_are_the_agents_own() -> None:
     assert trajectory.simulated_seconds == pytest.approx(LIBRARY.world.clock.thinking_seconds, rel=LIBRARY.world.clock.jitter)
 
 
+def test_tools_take_time_of_their_own() -> None:
+    environment = opened()
+    environment.step(assistant("", ToolCall(name="find_book", arguments={"title": "Kim"})))
+    seconds = LIBRARY.world.clock.thinking_seconds + LIBRARY.world.tools["find_book"].seconds
+    assert environment.trajectory(()).simulated_seconds >= seconds * (1 - LIBRARY.world.clock.jitter)
+
+
 def test_equal_seeds_give_equal_episodes_and_other_seeds_other_ids() -> None:
     first, second = (play_episode(LIBRARY.create_environment(), LIBRARY.legacy_agent(), CASE, seed=4) for _ in range(2))
     assert first == second
     ids = {LIBRARY.create_environment().reset(seed=seed, options={"case": CASE})[0].conversation_id for seed in range(9)}
     assert len(ids) == 9
+    assert len({play_episode(LIBRARY.create_environment(), LIBRARY.expert(), CASE, seed=seed).simulated_seconds for seed in range(9)}) == 9
 
 
 def test_the_state_hash_follows_what_was_said() -> None:

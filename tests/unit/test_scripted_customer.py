@@ -47,6 +47,14 @@ def test_several_questions_are_answered_at_once() -> None:
 def test_being_asked_again_annoys() -> None:
     talk = Talk(TELLS_NOTHING)
     talk.say(ASK_EMAIL)
+    assert talk.hear(ASK_EMAIL).startswith(("As I", "Again", "I already", "I just"))
+    assert talk.customer.annoyances == 1
+
+
+def test_being_asked_what_the_opening_told_annoys() -> None:
+    case = next(case for case in CASES if "email" in opening_of(SCENARIO.world, case).facts and not case.facts["email_at_first"])
+    talk = Talk(case)
+    assert str(case.facts["email"]) in talk.opening
     talk.say(ASK_EMAIL)
     assert talk.customer.annoyances == 1
 
@@ -61,8 +69,17 @@ def test_a_mistake_is_corrected_when_asked_again_without_annoyance() -> None:
     case = next(case for case in CASES if case.facts["email_at_first"] and not opening_of(SCENARIO.world, case).facts)
     talk = Talk(case)
     assert str(case.facts["email_at_first"]) in talk.hear(ASK_EMAIL)
-    assert str(case.facts["email"]) in talk.hear(ASK_EMAIL)
+    corrected = talk.hear(ASK_EMAIL)
+    assert str(case.facts["email"]) in corrected
+    assert any(words in corrected for words in ("mistyped", "typo", "right one", "should be"))
     assert talk.customer.annoyances == 0
+    talk.say(ASK_EMAIL)
+    assert talk.customer.annoyances == 1
+
+
+def test_a_question_nobody_can_answer_is_not_met_with_a_reminder() -> None:
+    assert Talk(TELLS_NOTHING).hear("What is the id of your invoice?").startswith(("I", "How", "No idea", "Sorry", "Hm"))
+    assert Talk(TELLS_NOTHING).hear("I am on it.").startswith(("And", "So", "Okay", "Fine", "I am still", "Is", "Was"))
 
 
 def test_patience_ends_the_conversation() -> None:

@@ -133,6 +133,14 @@ def test_the_same_call_is_right_again_after_a_timeout() -> None:
     assert desk.tools.execute(desk.expected("lookup_user")).result != {"error": TIMEOUT}
 
 
+def test_a_timeout_takes_longer_than_an_answer() -> None:
+    desks = [Desk(SCENARIO.case(kind="password_reset", customer="CUS-00003", number=number)) for number in range(300)]
+    answers = [desk.tools.execute(desk.expected("lookup_user")) for desk in desks]
+    assert min(answer.seconds for answer in answers if answer.result == {"error": TIMEOUT}) > max(
+        answer.seconds for answer in answers if answer.result != {"error": TIMEOUT}
+    )
+
+
 def test_what_the_customer_mistyped_may_be_tried_once_and_identifies_nobody() -> None:
     mistaken = BY_PASSWORD.model_copy(update={"facts": BY_PASSWORD.facts | {"email_at_first": "wrong@example.com"}})
     desk = Desk(mistaken)
@@ -147,8 +155,19 @@ def test_equal_histories_have_equal_hashes_and_a_write_changes_them() -> None:
     for desk in desks:
         desk.make_expected("lookup_user")
     assert desks[0].tools.state_hash() == desks[1].tools.state_hash()
-    desks[0].make_expected("send_reset_link")
+    for desk, priority in zip(desks, ("high", "urgent"), strict=True):
+        desk.make(
+            ToolCall(
+                name="update_ticket", arguments={"ticket_id": BY_PASSWORD.initial_state["tickets"][0]["ticket_id"], "priority": priority}
+            )
+        )
     assert desks[0].tools.state_hash() != desks[1].tools.state_hash()
+
+
+def test_annoyances_cost_satisfaction_down_to_the_lowest_score() -> None:
+    tools = Desk(BY_PASSWORD).tools
+    assert [tools.satisfaction_score(outcome=Outcome.RESOLVED, annoyances=count) for count in (0, 1, 2)] == [5.0, 4.5, 4.0]
+    assert tools.satisfaction_score(outcome=Outcome.ABANDONED, annoyances=9) == 1.0
 
 
 def test_a_case_of_another_scenario_is_refused() -> None:
