@@ -2,6 +2,9 @@
 
 Text that begins with `=` is an expression, conditions are always expressions (`environments/expressions.py`), `{row.column}` inside
 text is filled in, and `[this|that]` inside phrases is one of the alternatives (`environments/phrasing.py`).
+
+What expressions see: generators the rows made before them, `customer`, `lists` and `rules`; steps the case's rows by name, `facts` and
+`rules`; habits these and `case.kind`, `case.persona` and `lists`; tools their `arguments`, the rows they found and `rules`.
 """
 
 from collections.abc import Collection, Iterator

@@ -23,6 +23,4 @@ def phrase(choices: Sequence[str], rng: np.random.Generator) -> str:
 
 def with_typos(words: str, rate: float, rng: np.random.Generator) -> str:
     """The words, each plain lower-case one of four letters or more mistyped at `rate`."""
-    if rate == 0:
-        return words
     return _PLAIN_WORD.sub(lambda word: mistype(word[0], rng) if rng.random() < rate else word[0], words)

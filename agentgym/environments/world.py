@@ -85,7 +85,7 @@ class WorldTools:
         self._done: list[ToolCall] = []
         self._rng = np.random.default_rng([case.seed, 1])
         self._times_out = {name: bool(self._rng.random() < tool.timeout_rate) for name, tool in self._world.tools.items()}
-        return (system(fill(self._world.briefing, {**self._database.rows, "rules": self._world.rules})),)
+        return (briefing(self._world, case),)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -172,6 +172,11 @@ class WorldTools:
         for call in self._case.expected_calls:
             database.call(self._world.tools[call.name], call.arguments)
         return database.hash()
+
+
+def briefing(world: World, case: Case) -> Message:
+    """The system message a case begins with."""
+    return system(fill(world.briefing, {**Database(world, case).rows, "rules": world.rules}))
 
 
 def due_steps(steps: Iterable[Step], scope: Scope) -> list[Step]:

@@ -24,6 +24,7 @@ def generate_case(world: World, *, kind: str, customer: str, number: int) -> Cas
     situation = intent.situations[_drawn({name: situation.share for name, situation in intent.situations.items()}, rng)]
     rows = {table: [_row(world, table, situation.set.get(table, {}), scope)] for table in intent.tables}
     scope["facts"] = _facts(world, intent, scope)
+    seen_by_steps = {name: scope[name] for name in ("facts", "rules", *(table.row for table in world.tables.values()))}
     return Case(
         case_id=f"{kind}/{customer}/{number}",
         scenario=world.name,
@@ -34,7 +35,7 @@ def generate_case(world: World, *, kind: str, customer: str, number: int) -> Cas
         persona=scope["customer"]["persona"],
         facts=scope["facts"],
         initial_state=rows,
-        expected_calls=tuple(due_calls(intent.steps, scope)),
+        expected_calls=tuple(due_calls(intent.steps, seen_by_steps)),
         seed=seed,
     )
 

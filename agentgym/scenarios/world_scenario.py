@@ -12,7 +12,7 @@ from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.declaration import World
 from agentgym.environments.user_simulator import ScriptedCustomer
-from agentgym.environments.world import WorldTools
+from agentgym.environments.world import WorldTools, briefing
 from agentgym.episode import Action, Trajectory
 from agentgym.errors import InvalidInput
 from agentgym.policies.scripted import Script, ScriptedPolicy
@@ -108,20 +108,31 @@ class WorldScenario(Scenario):
     def case_from_trace(self, trace: Trace) -> Case:
         """The case a logged conversation was about: the customer is the trace's, the tags hold `kind` and the `case` number.
 
-        Raises InvalidInput for a trace that is not of this world.
+        Raises InvalidInput for a trace that is not of this world, or of a world that was declared otherwise then.
         """
-        kind, number = trace.tags.get("kind"), trace.tags.get("case", "")
-        if kind not in self.world.intents or not number.isdecimal() or trace.customer_id is None:
+        kind, number, customer = trace.tags.get("kind"), trace.tags.get("case", ""), trace.customer_id
+        if kind not in self.world.intents or not number.isdecimal() or customer is None:
             raise InvalidInput(
                 f"A trace of {self.name!r} has a customer_id and the tags kind and case; {trace.conversation_id!r} has customer "
-                f"{trace.customer_id!r} and tags {trace.tags!r}. Use logs of that world, or make a scenario from the traces themselves."
+                f"{customer!r} and tags {trace.tags!r}. Use logs of that world, or make a scenario from the traces themselves."
             )
-        return self.case(kind=kind, customer=trace.customer_id, number=int(number))
+        case = self.case(kind=kind, customer=customer, number=int(number))
+        said = trace.messages[0]
+        if said.role == "system" and said != briefing(self.world, case):
+            raise InvalidInput(
+                f"A trace is played in the world it comes from; {trace.conversation_id!r} begins with {said.content!r}, "
+                f"case {case.case_id!r} with other words. Write the log again with this version of {self.name!r}."
+            )
+        return case
 
     def assess_trace(self, trace: Trace) -> Trajectory:
         """What follows from the recorded agent's messages when they are played in the world, judged like any policy's."""
-        environment = self.create_environment()
-        environment.reset(seed=int(trace.tags.get("seed", 0)), options={"case": self.case_from_trace(trace)})
+        environment, seed = self.create_environment(), trace.tags.get("seed", "0")
+        if not seed.isdecimal():
+            raise InvalidInput(
+                f"The tag seed is a whole number; {trace.conversation_id!r} has {seed!r}. Leave it out where it is not known."
+            )
+        environment.reset(seed=int(seed), options={"case": self.case_from_trace(trace)})
         actions: list[Action] = []
         has_ended = False
         for message in trace.messages:

@@ -77,6 +77,13 @@ def test_a_bad_call_is_answered_with_an_error_and_the_episode_goes_on(call: Tool
     assert (judged.is_correct, judged.is_error) == (False, True)
 
 
+def test_a_call_the_schema_refuses_is_wrong_even_when_it_is_expected() -> None:
+    untitled = ToolCall(name="find_book", arguments={})
+    environment = opened(CASE.model_copy(update={"expected_calls": (untitled,)}))
+    environment.step(assistant("", untitled))
+    assert environment.trajectory(()).calls[0].is_correct is False
+
+
 def test_a_customer_who_leaves_at_the_turn_limit_terminates_the_episode() -> None:
     environment = opened()
     look = assistant("", ToolCall(name="find_book", arguments={"title": "Kim"}))

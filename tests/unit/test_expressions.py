@@ -11,11 +11,18 @@ SCOPE = {"payment": PAYMENT, "rules": {"refund_limit": 200}, "log": None}
 def test_a_condition_compares_columns_of_rows_with_rules() -> None:
     assert evaluate("payment.amount <= rules.refund_limit and payment.status == 'succeeded'", SCOPE)
     assert not evaluate("payment.days_since_charge > 30 or payment.status in ['failed', 'refunded']", SCOPE)
+    assert evaluate("payment.days_since_charge > 30 or payment.status not in ['failed', 'refunded']", SCOPE)
+
+
+def test_a_choice_takes_the_side_its_condition_says() -> None:
+    assert evaluate("'late' if payment.days_since_charge > 30 else 'early'", SCOPE) == "early"
+    assert evaluate("'late' if payment.days_since_charge > 10 else 'early'", SCOPE) == "late"
 
 
 def test_a_row_the_case_does_not_have_is_neither_less_nor_more() -> None:
-    assert not evaluate("log.size > 3", SCOPE)
-    assert not evaluate("log.size <= 3", SCOPE)
+    for sign in ("<", "<=", ">", ">="):
+        assert not evaluate(f"log.size {sign} 3", SCOPE)
+        assert not evaluate(f"3 {sign} log.size", SCOPE)
     assert evaluate("log.size == None", SCOPE)
 
 

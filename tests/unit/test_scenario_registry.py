@@ -53,6 +53,14 @@ def test_an_unregistered_scenario_is_gone() -> None:
         registry.unregister("customer_support")
 
 
+def test_a_name_set_free_leads_to_what_is_registered_next() -> None:
+    registry = ScenarioRegistry()
+    registry.load("customer_support")
+    registry.unregister("customer_support")
+    registry.register("customer_support", lending_library)
+    assert registry.load("customer_support").name == "lending_library"
+
+
 def test_clearing_leaves_nothing_and_a_new_registry_has_all() -> None:
     registry = ScenarioRegistry()
     registry.clear()

@@ -1,10 +1,12 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from agentgym.environments.play import play_episode
 from agentgym.errors import InvalidInput
-from agentgym.messages import user
+from agentgym.messages import assistant, system, user
+from agentgym.reward import RewardWeights
 from agentgym.scenarios import ScenarioPack, ScenarioRegistry, WorldScenario
 from agentgym.scenarios.production_log import write_logs
 from agentgym.traces.trace import Trace
@@ -45,6 +47,14 @@ def test_thousands_of_cases_are_distinct() -> None:
     assert len({tuple(call.name for call in case.expected_calls) for case in cases}) >= 12
 
 
+def test_kinds_come_in_the_declared_shares() -> None:
+    kinds = Counter(case.kind for case in SCENARIO.generate_cases(1000, seed=4))
+    total = sum(intent.share for intent in SCENARIO.world.intents.values())
+    for kind, intent in SCENARIO.world.intents.items():
+        share = intent.share / total
+        assert abs(kinds[kind] - 1000 * share) < 4 * (1000 * share * (1 - share)) ** 0.5  # four standard deviations
+
+
 @pytest.mark.parametrize("case_id", ["refund_request", "refund_request/CUS-1", "refund_request/CUS-1/x", "holiday/CUS-1/2"])
 def test_an_id_that_no_case_has_is_refused(case_id: str) -> None:
     with pytest.raises(InvalidInput):
@@ -65,9 +75,40 @@ def test_a_log_cut_short_is_assessed_as_far_as_it_goes() -> None:
     assert not assessed.is_success
 
 
-def test_a_trace_of_another_world_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("customer", "tags"),
+    [
+        ("CUS-00001", {}),
+        ("CUS-00001", {"kind": "holiday", "case": "1"}),
+        ("CUS-00001", {"kind": "refund_request", "case": "first"}),
+        (None, {"kind": "refund_request", "case": "1"}),
+    ],
+)
+def test_a_trace_of_another_world_is_refused(customer: str | None, tags: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match="has a customer_id and the tags kind and case"):
-        SCENARIO.case_from_trace(Trace(conversation_id="c-1", messages=(user("Hello"),), customer_id="somebody", tags={"kind": "holiday"}))
+        SCENARIO.case_from_trace(Trace(conversation_id="c-1", messages=(user("Hello"),), customer_id=customer, tags=tags))
+
+
+def test_what_is_logged_after_the_end_is_not_played() -> None:
+    longer = LOG[0].model_copy(update={"messages": (*LOG[0].messages, assistant("Are you still there?"))})
+    assert SCENARIO.assess_trace(longer).messages == LOG[0].messages
+
+
+def test_an_environment_pays_by_other_weights_when_asked() -> None:
+    generous = SCENARIO.create_environment(reward=RewardWeights(resolved=1000.0))
+    case = SCENARIO.case(kind="password_reset", customer="CUS-00001", number=1)
+    assert play_episode(generous, SCENARIO.expert(), case, seed=0).reward > 1000
+
+
+def test_a_trace_of_another_version_of_the_world_is_refused() -> None:
+    older = LOG[0].model_copy(update={"messages": (system("Ticket TCK-1. Be nice."), *LOG[0].messages[1:])})
+    with pytest.raises(InvalidInput, match="Ticket TCK-1"):
+        SCENARIO.case_from_trace(older)
+
+
+def test_a_seed_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'lucky'"):
+        SCENARIO.assess_trace(LOG[0].model_copy(update={"tags": LOG[0].tags | {"seed": "lucky"}}))
 
 
 def test_a_pack_holds_the_logged_cases_and_fresh_ones_of_the_same_customers() -> None:
