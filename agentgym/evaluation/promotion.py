@@ -185,7 +185,7 @@ def _improvement(champion: EvaluationReport, challenger: EvaluationReport, name:
     difference = metric_difference(champion, challenger, name, kind=kind, confidence=confidence)
     if not metric_named(name).is_lower_better:
         return difference
-    return difference.model_copy(update={"mean": -difference.mean, "low": -difference.high, "high": -difference.low})
+    return difference.model_copy(update={"mean": 0.0 - difference.mean, "low": 0.0 - difference.high, "high": 0.0 - difference.low})
 
 
 def _within_margin(change: Estimate, margin: float) -> CheckOutcome:
