@@ -84,6 +84,13 @@ def test_answers_to_a_repeated_call_id_are_paired_by_position(tmp_path: Path) ->
     assert [trace.messages[1].name, trace.messages[3].name] == ["one", "two"]
 
 
+def test_answers_in_another_order_than_the_calls_are_paired_by_id(tmp_path: Path) -> None:
+    calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("one", "two")]
+    answers = [{"role": "tool", "tool_call_id": name, "content": "1"} for name in ("two", "one")]
+    (trace,) = traces_of(write_lines(tmp_path / "log.jsonl", {"messages": [{"role": "assistant", "tool_calls": calls}, *answers]}))
+    assert [message.name for message in trace.messages[1:]] == ["two", "one"]
+
+
 def test_what_the_log_adds_becomes_tags(tmp_path: Path) -> None:
     (trace,) = traces_of(write_lines(tmp_path / "log.jsonl", SHORT_FORM | {"queue": "billing", "nested": {"a": 1}}))
     assert trace.tags == {"queue": "billing"}

@@ -114,8 +114,9 @@ def test_the_customer_asks_again_when_a_due_call_is_not_made() -> None:
     assert trajectory.missing_calls == ("Hotels.Find", "Hotels.Book")
 
 
-def test_the_customer_answers_from_its_facts_off_the_record() -> None:
-    trajectory = play(assistant("", FIND), assistant("A."), assistant("Which first night, please?"))
+@pytest.mark.parametrize("question", ["Which first night, please?", "What is the check-in date?"], ids=["by description", "by name"])
+def test_the_customer_answers_from_its_facts_off_the_record(question: str) -> None:
+    trajectory = play(assistant("", FIND), assistant("A."), assistant(question))
     assert trajectory.messages[-1].content == "It is like this: the check in date is 2019-03-08."
     assert trajectory.simulator_errors == 0
 
@@ -157,7 +158,8 @@ def test_an_unknown_call_gets_the_answer_of_the_nearest_recorded_one() -> None:
     three = ToolCall(name="Hotels.Find", arguments={"city": "Oslo", "stars": "4", "pool": "yes"})
     other = Trace(conversation_id="c2", messages=(user("Hi"), assistant("", three), tool_result(three, ["Fjord"])), tools=TOOLS)
     near = play(assistant("", three.model_copy(update={"arguments": {"city": "Oslo", "stars": "4"}})), others=(other,))
-    far = play(assistant("", three.model_copy(update={"arguments": {"city": "Bonn", "stars": "4"}})), others=(other,))
+    half = {"city": "Oslo", "stars": "4", "pool": "no", "spa": "yes"}
+    far = play(assistant("", three.model_copy(update={"arguments": half})), others=(other,))
     assert near.messages[-1].result == ["Fjord"]
     assert far.messages[-1].result == {"error": "Hotels.Find found nothing for these arguments."}
 
