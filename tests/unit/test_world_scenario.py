@@ -106,6 +106,11 @@ def test_a_trace_of_another_version_of_the_world_is_refused() -> None:
         SCENARIO.case_from_trace(older)
 
 
+def test_a_log_that_leaves_the_system_message_out_is_accepted() -> None:
+    bare = LOG[0].model_copy(update={"messages": LOG[0].messages[1:]})
+    assert SCENARIO.case_from_trace(bare) == SCENARIO.case_from_trace(LOG[0])
+
+
 def test_a_seed_that_is_no_number_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'lucky'"):
         SCENARIO.assess_trace(LOG[0].model_copy(update={"tags": LOG[0].tags | {"seed": "lucky"}}))
