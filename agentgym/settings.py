@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agentgym.errors import InvalidInput
+from agentgym.errors import InvalidInput, Unavailable
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -94,3 +94,13 @@ def silence(settings: Settings, environment: MutableMapping[str, str]) -> None:
     """Sets `quiet_environment` in `environment`; what somebody has set there already stays, for they asked for it."""
     for name, setting in quiet_environment(settings).items():
         environment.setdefault(name, setting)
+
+
+def make_workspace(settings: Settings) -> None:
+    """Makes the folder everything is kept in. Prefect's in-process server starts only where it is there before Prefect is imported."""
+    try:
+        settings.workspace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"The workspace must be a folder to write in; {settings.workspace} said {error}. Set AGENTGYM_WORKSPACE."
+        ) from error

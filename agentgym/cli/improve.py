@@ -8,7 +8,7 @@ import typer
 from agentgym.cli.console import Screen
 from agentgym.cli.session import session
 from agentgym.errors import Refused
-from agentgym.settings import Settings
+from agentgym.settings import Settings, make_workspace
 from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
 
@@ -20,6 +20,7 @@ def run_improve(
     source: TraceSource, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
 ) -> None:
     with session(is_json=is_json) as run:
+        make_workspace(run.settings)
         from agentgym.cli.watching import watching
         from flows.improve_agent import improve_agent
 

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from agentgym.cli.console import Screen
 from agentgym.cli.session import session
-from agentgym.settings import Settings
+from agentgym.settings import Settings, make_workspace
 
 
 def list_models(*, agent: str, is_json: bool) -> None:
@@ -49,6 +49,7 @@ def show_history(*, agent: str, is_json: bool) -> None:
 
 def roll_back(*, agent: str, reason: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
+        make_workspace(run.settings)
         from agentgym.registry import ModelRegistry
         from flows.rollback import rollback
 

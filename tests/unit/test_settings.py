@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from agentgym.errors import InvalidInput
-from agentgym.settings import Settings, quiet_environment, read_settings, silence
+from agentgym.errors import InvalidInput, Unavailable
+from agentgym.settings import Settings, make_workspace, quiet_environment, read_settings, silence
 from agentgym.store import FileStore, open_store
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -91,3 +91,14 @@ def test_the_example_file_shows_every_setting_and_no_other():
 
 def test_the_example_file_shows_the_defaults():
     assert read_settings(_env_file=EXAMPLE) == read_settings()
+
+
+def test_the_workspace_is_made_where_it_is_wanted(tmp_path):
+    make_workspace(read_settings().inside(tmp_path / "new/workspace"))
+    assert (tmp_path / "new/workspace").is_dir()
+
+
+def test_a_workspace_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(Unavailable, match=r"must be a folder to write in; .*taken.* Set AGENTGYM_WORKSPACE"):
+        make_workspace(read_settings().inside(tmp_path / "taken"))
