@@ -50,7 +50,8 @@ def test_equal_seeds_give_equal_reports(world: CustomerSupport, cases: list[Case
 
 def test_a_case_plays_the_same_in_a_subset(world: CustomerSupport, cases: list[Case]) -> None:
     whole = evaluate_policy(world.legacy_agent(), world, cases, subject=SUBJECT, seed=1)
-    part = evaluate_policy(world.legacy_agent(), world, cases[::-2], subject=SUBJECT, seed=1)
+    again = list(world.generate_cases(24, seed=5))
+    part = evaluate_policy(world.legacy_agent(), world, again[::-2], subject=SUBJECT, seed=1)
     assert set(map(str, part.rows)) <= set(map(str, whole.rows))
 
 
@@ -65,6 +66,12 @@ def test_several_trials_give_the_chance_that_all_succeed(world: CustomerSupport,
     successes = [[row.measures["success_rate"].numerator == 1 for row in report.rows if row.case_id == case.case_id] for case in cases]
     assert report.estimates["pass^3"].mean == pytest.approx(sum(map(all, successes)) / len(cases))
     assert report.estimates["pass^3"].mean <= report.estimates["pass^2"].mean <= report.estimates["success_rate"].mean
+
+
+def test_every_trial_is_dealt_other_chances(world: CustomerSupport, cases: list[Case]) -> None:
+    report = evaluate_policy(world.legacy_agent(), world, cases, subject=SUBJECT, seed=1, trials=2)
+    seconds = {(row.case_id, row.trial): row.measures["simulated_seconds"].numerator for row in report.rows}
+    assert all(seconds[case.case_id, 0] != seconds[case.case_id, 1] for case in cases)
 
 
 def test_a_crash_is_a_failure_and_no_score(world: CustomerSupport, cases: list[Case]) -> None:

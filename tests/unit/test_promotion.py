@@ -65,7 +65,9 @@ def test_a_loss_is_refused() -> None:
 
 
 def test_a_gain_that_may_be_chance_is_neither_yes_nor_no() -> None:
-    decision = decide_promotion(report("new", lambda number: 6 + (number * 7) % 4), report("old", lambda number: 6 + number % 4), PLAY)
+    champion = report("old", lambda number: 6 + number % 4)
+    decision = decide_promotion(report("new", lambda number: 6 + (number * 7) % 4 + (number % 8 == 0)), champion, PLAY)
+    assert "a gain of +0.012" in check(decision, "gain:tool_reliability").statement
     assert check(decision, "gain:tool_reliability").outcome == "inconclusive"
     assert decision.verdict == "inconclusive"
     assert not decision.promote
