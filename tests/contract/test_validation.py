@@ -100,10 +100,11 @@ def test_a_conversation_that_breaks_a_rule_is_quarantined_alone(tmp_path: Path, 
     assert len(found.traces) == 9
 
 
-def test_a_call_the_tool_refused_is_what_happened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", [{"name": "lose"}, {"arguments": {"n": "one"}}], ids=["unknown tool", "bad arguments"])
+def test_a_call_the_tool_refused_is_what_happened(tmp_path: Path, call: dict[str, Any]) -> None:
     def refuse(log: dict[str, Any]) -> None:
-        log["messages"][1]["tool_calls"][0].update(name="lose", arguments={"n": "one"})
-        log["messages"][2]["result"] = {"error": "no such tool"}
+        log["messages"][1]["tool_calls"][0].update(call)
+        log["messages"][2]["result"] = {"error": "not like this"}
 
     assert validated(tmp_path, refuse).rejected == ()
 
