@@ -16,6 +16,8 @@ from agentgym.traces.matching import call_key, canonical_arguments
 
 # Logs rarely say how long a tool took, so every call costs the same on the simulated clock.
 TOOL_SECONDS = 0.5
+# A policy that explores asks for much that was never recorded; remembering all of it would fill the memory of a long training.
+REMEMBERED_ANSWERS = 50_000
 
 
 class RecordedAnswers:
@@ -39,6 +41,8 @@ class RecordedAnswers:
 
     def answer(self, call: ToolCall) -> JsonValue:
         key = call_key(call)
+        if len(self._found) >= REMEMBERED_ANSWERS:
+            self._found.clear()
         if key not in self._found:
             exact = self._exact.get(key)
             self._found[key] = self._calls[exact].result if exact is not None else self._near(call)

@@ -16,6 +16,7 @@ from agentgym.episode import Outcome, Trajectory
 from agentgym.errors import InsufficientData
 from agentgym.reward import RewardWeights
 from agentgym.scenarios.pack import ScenarioPack
+from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.scenario import Difficulty, Scenario
 from agentgym.tools import Tool
 from agentgym.traces.matching import canonical
@@ -69,6 +70,11 @@ class RecordedScenario(Scenario):
 
     def success_criteria(self) -> Mapping[str, float]:
         return {"tool_reliability": 0.95}
+
+
+def scenario_of(pack: ScenarioPack) -> Scenario:
+    """The scenario a pack is played in: the one registered under its name, or the one made from its own recordings."""
+    return RecordedScenario(pack) if pack.scenario == RECORDED else ScenarioRegistry().load(pack.scenario)
 
 
 def make_recorded_pack(train: Sequence[Trace], held_out: Sequence[Trace], snapshot_digest: str) -> ScenarioPack:

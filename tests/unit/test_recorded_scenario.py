@@ -10,7 +10,7 @@ from agentgym.environments.recording import read_recording
 from agentgym.episode import Outcome, Trajectory
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.messages import Message, ToolCall, assistant, system, tool_result, user
-from agentgym.scenarios.from_traces import RecordedScenario, make_recorded_pack, recorded_case
+from agentgym.scenarios.from_traces import RecordedScenario, make_recorded_pack, recorded_case, scenario_of
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
@@ -243,3 +243,9 @@ def test_a_case_is_drawn_from_the_training_cases() -> None:
     scenario = RecordedScenario(pack_of(TRACE))
     assert scenario.draw_case(np.random.default_rng(0)).case_id == "c1"
     assert scenario.broadcast_rewards(play(*recorded_actions())) == [pytest.approx(10 + 10 + 3.75)] * 5
+
+
+def test_a_pack_is_played_in_its_own_scenario() -> None:
+    pack = pack_of(TRACE)
+    assert isinstance(scenario_of(pack), RecordedScenario)
+    assert scenario_of(pack.model_copy(update={"scenario": "customer_support"})).name == "customer_support"
