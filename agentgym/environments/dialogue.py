@@ -76,6 +76,8 @@ class RecordedCustomer:
     def _answer(self, words: str) -> UserTurn:
         facts, descriptions = self._facts(), self._descriptions()
         asked = [name for name in facts if _is_asked(words, name, descriptions.get(name, ""))]
+        # "Which city?" is about the call that is due, even when an argument of another call has a name as fitting.
+        asked = [name for name in asked if name in descriptions] or asked
         if not asked:
             return UserTurn(content=f"I do not know that. {self._last_words}", is_simulator_error=True)
         self._annoyances += self._told.issuperset(asked)
