@@ -15,7 +15,7 @@ from typing import Literal
 import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from agentgym.errors import ContractBroken, InvalidInput, Unavailable
 from agentgym.tracking import make_folder_of
@@ -94,8 +94,9 @@ class Ledger:
     def __init__(self, url: str, name: str) -> None:
         self._engine = _open_engine(url)
         self._name = name
-        with _reachable(self._engine):
-            _metadata.create_all(self._engine)
+        with _reachable(self._engine), self._engine.begin() as connection:
+            _lock(connection)
+            _metadata.create_all(connection)
 
     def entries(self) -> tuple[HistoryEntry, ...]:
         """Every change, the oldest first. Raises ContractBroken when a row was edited or removed."""
@@ -150,7 +151,12 @@ def history_url_beside(tracking_uri: str) -> str:
     """
     if tracking_uri.startswith(("http://", "https://", "databricks")):
         raise InvalidInput(f"A tracking server keeps no history; {tracking_uri!r} is one. Give history_url, an SQL database.")
-    url = make_url(tracking_uri)
+    try:
+        url = make_url(tracking_uri)
+    except ArgumentError as error:
+        raise InvalidInput(
+            f"MLflow is tracked in SQL or by a server; {tracking_uri!r} is not an SQL address. Use sqlite:///PATH."
+        ) from error
     if not url.drivername.startswith("sqlite"):
         return tracking_uri
     path = Path(url.database or "mlflow.db")
@@ -196,7 +202,7 @@ def _lock(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
-        connection.exec_driver_sql(f"LOCK TABLE {_history.name} IN EXCLUSIVE MODE")
+        connection.execute(sql.text("SELECT pg_advisory_xact_lock(hashtext('agentgym_registry'))"))
 
 
 @contextmanager
