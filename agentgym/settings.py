@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     workspace: Annotated[Path, AfterValidator(_absolute)] = Field(default=Path(".agentgym"), validate_default=True)
     store: str = Field(default_factory=lambda fields: _store_in(fields["workspace"]))
     tracking_uri: str = Field(default_factory=lambda fields: _tracking_in(fields["workspace"]))
+    history_url: str | None = None
     ray_address: str | None = Field(default=None, validation_alias=AliasChoices("AGENTGYM_RAY_ADDRESS", "RAY_ADDRESS"))
     torch_threads: int = Field(default=1, ge=1, le=256)
     model_downloads: bool = False
@@ -44,7 +45,7 @@ class Settings(BaseSettings):
     def inside(self, workspace: Path) -> Self:
         """The same settings with everything that is kept on disk inside `workspace`, whatever the environment says of the store."""
         folder = _absolute(workspace)
-        return self.model_copy(update={"workspace": folder, "store": _store_in(folder), "tracking_uri": _tracking_in(folder)})
+        return self.model_copy(update={"workspace": folder, "store": _store_in(folder), "tracking_uri": _tracking_in(folder), "history_url": None})
 
 
 def read_settings(**overrides: Any) -> Settings:

@@ -21,19 +21,19 @@ def register_version(
         pack_uri=pack.uri,
         code_version=code_digest()[:12],
     )
-    return _registry(agent, settings).register(checkpoint, lineage=lineage, description=description)
+    return open_registry(agent, settings).register(checkpoint, lineage=lineage, description=description)
 
 
 @step
 def find_champion(agent: str, settings: Settings) -> ModelVersion | None:
     """The version that is champion now; None before the first."""
-    return _registry(agent, settings).status().champion
+    return open_registry(agent, settings).status().champion
 
 
 @step
 def find_incumbent(agent: str, challenger: ModelVersion, settings: Settings) -> ModelVersion:
     """The champion this version has to beat: the present one, or, when the version was promoted already, the one it beat."""
-    registry = _registry(agent, settings)
+    registry = open_registry(agent, settings)
     for entry in reversed(registry.history()):
         decision = entry.decision
         if entry.change == "promotion" and decision and decision.champion and entry.standing.champion == challenger.pointer:
@@ -45,13 +45,13 @@ def find_incumbent(agent: str, challenger: ModelVersion, settings: Settings) -> 
 @step
 def bootstrap_champion(agent: str, version: ModelVersion, reason: str, settings: Settings) -> ModelVersion:
     """Makes the first champion."""
-    return _registry(agent, settings).bootstrap(version, reason)
+    return open_registry(agent, settings).bootstrap(version, reason)
 
 
 @step
 def promote_version(agent: str, decision: ArtifactRef, waive_live_test: str | None, settings: Settings) -> ModelVersion:
     """Makes the accepted version challenger, and champion when the live test is waived with a reason."""
-    registry, verdict = _registry(agent, settings), read_value(decision, PromotionDecision, settings)
+    registry, verdict = open_registry(agent, settings), read_value(decision, PromotionDecision, settings)
     challenger = registry.promote_challenger(verdict)
     if waive_live_test is None:
         return challenger
@@ -61,8 +61,9 @@ def promote_version(agent: str, decision: ArtifactRef, waive_live_test: str | No
 @step
 def roll_back_champion(agent: str, reason: str, from_version: int | None, settings: Settings) -> ModelVersion:
     """Makes the previous champion champion again."""
-    return _registry(agent, settings).rollback(reason, from_version=from_version)
+    return open_registry(agent, settings).rollback(reason, from_version=from_version)
 
 
-def _registry(agent: str, settings: Settings) -> ModelRegistry:
-    return ModelRegistry(settings.tracking_uri, agent)
+def open_registry(agent: str, settings: Settings) -> ModelRegistry:
+    """The registered versions of the agent."""
+    return ModelRegistry(settings.tracking_uri, agent, history_url=settings.history_url)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         from agentgym.cli.summaries import evaluation_json, report_table, version_json
-        from agentgym.registry import ModelRegistry
+        from tasks.registry import open_registry
 
-        version = ModelRegistry(run.settings.tracking_uri, agent).resolve(reference)
+        version = open_registry(agent, run.settings).resolve(reference)
         report, *baselines = _reports(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
         run.screen.show(report_table([*baselines, report], title="", slices=next(iter(report.estimates))))
         run.screen.finish({"version": version_json(version), "evaluation": evaluation_json(report, baselines)})

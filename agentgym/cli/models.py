@@ -17,9 +17,10 @@ def list_models(*, agent: str, is_json: bool) -> None:
 def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, Any]:
     """Shows the table of versions; gives the same as JSON."""
     from agentgym.cli.summaries import version_json
-    from agentgym.registry import ALIASES, ModelRegistry
+    from agentgym.registry import ALIASES
+    from tasks.registry import open_registry
 
-    registry = ModelRegistry(settings.tracking_uri, agent)
+    registry = open_registry(agent, settings)
     status, versions = registry.status(), registry.versions()
     aliases = {version.version: alias for alias in ALIASES if (version := getattr(status, alias)) is not None}
     table = Table("version", "alias", "checkpoint", "registered", "description", box=None)
@@ -34,9 +35,9 @@ def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, 
 
 def show_history(*, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
-        from agentgym.registry import ModelRegistry
+        from tasks.registry import open_registry
 
-        entries = ModelRegistry(run.settings.tracking_uri, agent).history()
+        entries = open_registry(agent, run.settings).history()
         table = Table("", "when", "change", "champion", "reason", box=None)
         for entry in entries:
             champion = entry.standing.champion
@@ -50,10 +51,10 @@ def show_history(*, agent: str, is_json: bool) -> None:
 def roll_back(*, agent: str, reason: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
-        from agentgym.registry import ModelRegistry
         from flows.rollback import rollback
+        from tasks.registry import open_registry
 
-        before = ModelRegistry(run.settings.tracking_uri, agent).status().champion
+        before = open_registry(agent, run.settings).status().champion
         after = rollback(reason, agent=agent, from_version=before.version if before else None)
         run.screen.show(f"Version {after.version} is champion again. `agentgym models rollback` once more undoes it.")
         run.screen.finish({"rollback": {"champion_before": before.version if before else None, "champion_after": after.version}})
