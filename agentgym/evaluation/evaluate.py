@@ -38,13 +38,15 @@ def evaluate_policy(
 ) -> EvaluationReport:
     """How `policy` plays `cases`, each `trials` times; equal seeds and an equal policy give an equal report.
 
+    A case that is given twice, such as a ticket that was opened again, counts once.
     on_progress: called with episodes done and due.
     Raises InsufficientData when no episode finished, or when they come from fewer than two clusters.
     """
     environment = scenario.create_environment()
+    episodes = [(case, trial) for trial in range(trials) for case in {case.case_id: case for case in cases}.values()]
     played: list[PlayedCase] = []
     failures: list[Failure] = []
-    for number, (case, trial) in enumerate([(case, trial) for trial in range(trials) for case in cases], start=1):
+    for number, (case, trial) in enumerate(episodes, start=1):
         try:
             trajectory = play_episode(environment, policy, case, seed=_episode_seed(seed, trial, case))
             played.append(PlayedCase(trajectory=trajectory, trial=trial))
@@ -55,7 +57,7 @@ def evaluate_policy(
             # A policy is anybody's code and may raise anything. The crash is kept, shown and bounded by the criteria of promotion.
             failures.append(Failure(case_id=case.case_id, trial=trial, error=f"{type(error).__name__}: {error}"))
         if on_progress:
-            on_progress(number, len(cases) * trials)
+            on_progress(number, len(episodes))
     return report_played(
         played,
         failures,
@@ -132,8 +134,8 @@ def assemble_report(
 
 
 def case_set_digest(cases: Iterable[Case]) -> str:
-    """SHA-256 of the cases, whatever their order: two reports can be compared only when theirs are equal."""
-    return hashlib.sha256("".join(sorted(case.model_dump_json() for case in cases)).encode()).hexdigest()
+    """SHA-256 of the set of cases, whatever their order: two reports can be compared only when theirs are equal."""
+    return hashlib.sha256("".join(sorted({case.model_dump_json() for case in cases})).encode()).hexdigest()
 
 
 def _episode_seed(seed: int, trial: int, case: Case) -> int:

@@ -16,9 +16,8 @@ from agentgym.tracking import mlflow_answering, open_mlflow
 from agentgym.verdicts import PromotionDecision, Subject, WaivedLiveTest
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
-
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
 
 _CHECKPOINT_TAG = "checkpoint_digest"
 

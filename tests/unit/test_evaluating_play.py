@@ -55,6 +55,12 @@ def test_a_case_plays_the_same_in_a_subset(world: CustomerSupport, cases: list[C
     assert set(map(str, part.rows)) <= set(map(str, whole.rows))
 
 
+def test_a_case_given_twice_counts_once(world: CustomerSupport, cases: list[Case]) -> None:
+    once = evaluate_policy(world.expert(), world, cases, subject=SUBJECT, seed=1)
+    twice = evaluate_policy(world.expert(), world, [*cases, *cases[:5]], subject=SUBJECT, seed=1)
+    assert once == twice
+
+
 def test_a_report_survives_its_json(world: CustomerSupport, cases: list[Case]) -> None:
     report = evaluate_policy(world.legacy_agent(), world, cases, subject=SUBJECT, seed=1)
     again = EvaluationReport.model_validate_json(report.model_dump_json())
