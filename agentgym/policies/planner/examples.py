@@ -1,0 +1,168 @@
+"""What recorded conversations teach: at each assistant turn, what was done, and which candidate each argument was."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from pydantic import JsonValue
+
+from agentgym.messages import Message, ToolCall
+from agentgym.policies.planner.acts import ActOptions, Kind
+from agentgym.policies.planner.arguments import SlotOptions, tool_slot_options
+from agentgym.policies.planner.gazetteer import Gazetteer
+from agentgym.policies.planner.network import Options
+from agentgym.policies.planner.slots import CHOICE, FLAG, ToolView, same_value, tool_views
+from agentgym.policies.planner.state import State, flag_key, opening_state
+from agentgym.tools import Tool
+from agentgym.traces.trace import Trace
+
+UNKNOWN_START = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Turn:
+    """One assistant turn of a record: the state it was taken in, its call (None when it talked), and the next call of the conversation.
+
+    is_accepted: False where the call it made was refused with an error.
+    """
+
+    state: State
+    call: ToolCall | None
+    next_call: ToolCall | None
+    is_accepted: bool
+
+
+def read_turns(trace: Trace, tools: Sequence[Tool], gazetteer: Gazetteer) -> list[Turn]:
+    """The assistant turns of a trace, one call each; `tools` are in scope where the trace names none."""
+    messages = list(one_call_at_a_time(trace.messages))
+    scope = trace.tools or tuple(tools)
+    state = opening_state(tool_views(scope), (trace.started_at or UNKNOWN_START).date(), gazetteer)
+    names = {tool.name for tool in scope}
+    turns: list[Turn] = []
+    upcoming = _upcoming_calls(messages)
+    for place, message in enumerate(messages):
+        if message.role == "assistant":
+            call = message.tool_calls[0] if message.tool_calls else None
+            is_refused = call is not None and place + 1 < len(messages) and messages[place + 1].is_error
+            is_known = call is None or call.name in names
+            turns.append(Turn(state=state, call=call, next_call=upcoming[place], is_accepted=is_known and not is_refused))
+        state = state.extended(message)
+    return turns
+
+
+def one_call_at_a_time(messages: Sequence[Message]) -> Iterator[Message]:
+    """The same conversation with every call in a message of its own, followed by its result."""
+    for place, message in enumerate(messages):
+        if message.role == "tool" and len(_calls_before(messages, place)) > 1:
+            continue
+        if len(message.tool_calls) <= 1:
+            yield message
+            continue
+        results = [later for later in messages[place + 1 : place + 1 + len(message.tool_calls)] if later.role == "tool"]
+        for number, call in enumerate(message.tool_calls):
+            yield message.model_copy(update={"content": "", "tool_calls": (call,)})
+            yield from results[number : number + 1]
+
+
+def _calls_before(messages: Sequence[Message], place: int) -> tuple[ToolCall, ...]:
+    """The calls that the tool message at `place` belongs to."""
+    asking = next((message for message in reversed(messages[:place]) if message.role != "tool"), None)
+    return asking.tool_calls if asking is not None else ()
+
+
+def _upcoming_calls(messages: Sequence[Message]) -> list[ToolCall | None]:
+    upcoming: list[ToolCall | None] = []
+    following: ToolCall | None = None
+    for message in reversed(messages):
+        following = message.tool_calls[0] if message.tool_calls else following
+        upcoming.append(following)
+    return upcoming[::-1]
+
+
+# --- arguments ---
+
+
+def argument_examples(turns: Sequence[Turn], rng: np.random.Generator, *, bits: int) -> Iterator[Options]:
+    """For each accepted call, what each argument was; and for one earlier turn, what of it could be known by then.
+
+    The earlier turn makes the probability of an argument mean that its value is there now, which tells whether it is time to call.
+    """
+    begun = 0
+    for place, turn in enumerate(turns):
+        if turn.call is None or not turn.is_accepted:
+            begun = place + 1 if turn.call is not None else begun
+            continue
+        yield from _labelled(turn.state, turn.call, is_due=True, bits=bits)
+        earlier = [other for other in turns[begun:place] if other.call is None]
+        if earlier:
+            yield from _labelled(earlier[int(rng.integers(len(earlier)))].state, turn.call, is_due=False, bits=bits)
+        begun = place + 1
+
+
+def _labelled(state: State, call: ToolCall, *, is_due: bool, bits: int) -> Iterator[Options]:
+    view = next(view for view in state.scene.views if view.tool.name == call.name)
+    for options in tool_slot_options(state, view, bits=bits):
+        chosen = _chosen(state, options, call.arguments, is_due=is_due)
+        if chosen is not None:
+            yield Options("argument", options.dense, options.cells, chosen=chosen)
+
+
+def _chosen(state: State, options: SlotOptions, arguments: Mapping[str, JsonValue], *, is_due: bool) -> int | None:
+    """The place of what was given; None where it is not among the candidates, which teaches nothing."""
+    nothing = len(options.keys)
+    value = arguments.get(options.slot.name)
+    if value is None:
+        return nothing
+    place = _place(options, value)
+    if place is None:
+        return None if is_due else nothing
+    return place if is_due or _is_there(state, options, place) else nothing
+
+
+def _place(options: SlotOptions, value: JsonValue) -> int | None:
+    key = same_value(value)
+    return next((place for place, (_, other) in enumerate(options.keys) if other == key), None)
+
+
+def _is_there(state: State, options: SlotOptions, place: int) -> bool:
+    """Whether a candidate was met in the conversation: the choices of a schema always stand there, said or not."""
+    kind = options.slot.kind
+    key = flag_key(options.slot) if kind == FLAG else options.keys[place]
+    return key in state.index if kind in (FLAG, CHOICE) else True
+
+
+# --- acts ---
+
+
+def right_act(turn: Turn, acts: ActOptions) -> int | None:
+    """The place of what the turn did; None where it called a tool out of scope."""
+    kind, name = _did(turn)
+    matches = (place for place, option in enumerate(acts.options) if option.kind == kind and _name(option.view) == name)
+    return next(matches, None)
+
+
+def _did(turn: Turn) -> tuple[Kind, str | None]:
+    """A turn of words asks when the call that comes next still lacks a required value; otherwise it informs."""
+    if turn.call is not None:
+        return "call", turn.call.name
+    if turn.next_call is None:
+        return "inform", None
+    view = next((view for view in turn.state.scene.views if view.tool.name == turn.next_call.name), None)
+    return ("ask", turn.next_call.name) if view is not None and _lacks(turn.state, view, turn.next_call) else ("inform", None)
+
+
+def _lacks(state: State, view: ToolView, call: ToolCall) -> bool:
+    required = [view.slots[place] for place in view.required if call.arguments.get(view.slots[place].name) is not None]
+    return any(not _is_known(state, slot.kind, flag_key(slot), call.arguments[slot.name]) for slot in required)
+
+
+def _is_known(state: State, kind: str, flag: tuple[str, str], value: JsonValue) -> bool:
+    if kind == FLAG:
+        return flag in state.index
+    key = same_value(value)
+    return (CHOICE, key) in state.index if kind == CHOICE else any(other == key for _, other in state.index)
+
+
+def _name(view: ToolView | None) -> str | None:
+    return None if view is None else view.tool.name

@@ -1,0 +1,195 @@
+"""The planner's networks: a score for every option of a decision, and a softmax over the options of each.
+
+A score is a small multilayer perceptron over dense features and the sum of the cells of a hashed table: generic features that carry over to
+tools never seen, and words that can be learned one by one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agentgym.policies.planner.acts import ACT_FEATURES, KINDS
+from agentgym.policies.planner.arguments import ARGUMENT_FEATURES
+
+HEADS: Final = {"act": ACT_FEATURES, "argument": ARGUMENT_FEATURES}
+WORDS_SCALE: Final = 3.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Options:
+    """The options of one decision, as a head scores them.
+
+    dense: shape (O, D).   cells: hashed words in bags, shape (B, w).   links: which bags belong to which option, as (option, bag), shape
+    (L, 2); None where each option has its own.   chosen: which option was taken.
+    """
+
+    head: str
+    dense: NDArray[np.float32]
+    cells: NDArray[np.int32]
+    links: NDArray[np.int32] | None = None
+    chosen: int = 0
+
+    @property
+    def option_links(self) -> NDArray[np.int32]:
+        if self.links is not None:
+            return self.links
+        return _same_place(len(self.dense))
+
+    def kept(self, possible: NDArray[np.intp], chosen: int) -> "Options":
+        """These options without the impossible ones; `chosen` and `possible` are places among all of them."""
+        place = int(np.searchsorted(possible, chosen))
+        if self.links is None:
+            return replace(self, dense=self.dense[possible], cells=self.cells[possible], chosen=place)
+        moved = np.full(len(self.dense), -1, np.int32)
+        moved[possible] = np.arange(len(possible), dtype=np.int32)
+        links = self.links[moved[self.links[:, 0]] >= 0]
+        return replace(self, dense=self.dense[possible], links=np.stack([moved[links[:, 0]], links[:, 1]], axis=1), chosen=place)
+
+
+@lru_cache(maxsize=512)
+def _same_place(count: int) -> NDArray[np.int32]:
+    return np.repeat(np.arange(count, dtype=np.int32)[:, None], 2, axis=1)
+
+
+class Head(nn.Module):
+    """Scores options: a perceptron over dense features and a table of word pairs.
+
+    features: D.   bits: the table has 2**bits cells.   hidden: width of the two layers.   switch: the dense feature whose weight is
+    calibrated after imitation: calling rather than talking, leaving an argument out.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, features: int, *, bits: int, hidden: int, switch: int) -> None:
+        super().__init__()
+        self.switch = switch
+        self.table = nn.Parameter(torch.zeros(1 << bits, 1))
+        self.calibration = nn.Parameter(torch.zeros(()))
+        self.layers = nn.Sequential(nn.Linear(features + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("spread", torch.ones(features))
+
+    def words(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """What the table says of each option, shape (O,)."""
+        return words_said(self.table, batch)
+
+    def forward(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
+        """Scores, shape (O,).   words: of another table, in place of this one's, shape (O,)."""
+        said = self.words(batch) if words is None else words
+        dense = ((squashed(batch["dense"]) - self.mean) / self.spread).clamp(-6, 6)
+        scores: Tensor = self.layers(torch.cat([dense, said[:, None] / WORDS_SCALE], dim=1))[:, 0]
+        return scores + self.calibration * batch["dense"][:, self.switch]
+
+
+def words_said(table: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the table's cells in the bags of each option.   table: shape (cells, 1).   Result: shape (O,)."""
+    bags: Tensor = _BagSum.apply(table, batch["cells"], batch["offsets"])  # type: ignore[no-untyped-call]
+    return torch.zeros(len(batch["dense"])).index_add(0, batch["link_options"], bags[batch["link_bags"]])
+
+
+class _BagSum(torch.autograd.Function):
+    """`embedding_bag` of width one; counting is many times faster than the sorting of its own backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, cells: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(cells, offsets)
+        ctx.size = len(table)
+        return functional.embedding_bag(cells, table, offsets, mode="sum")[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cells, offsets = ctx.saved_tensors
+        widths = torch.diff(offsets, append=torch.tensor([len(cells)]))
+        weights = torch.repeat_interleave(gradients[0], widths)
+        return torch.bincount(cells, weights=weights, minlength=ctx.size).to(gradients[0].dtype)[:, None], None, None
+
+
+class PlannerNetwork(nn.Module):
+    """Both heads: what to do next, and what each argument is."""
+
+    def __init__(self, *, bits: int, hidden: int) -> None:
+        super().__init__()
+        self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"))
+        self.argument = Head(ARGUMENT_FEATURES, bits=bits, hidden=hidden, switch=ARGUMENT_FEATURES - 1)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`log_probability` and `entropy` of the N decisions collated in `batch`, each shape (N,)."""
+        parts = [_decided(self.act, of_head("act", batch)), _decided(self.argument, of_head("argument", batch))]
+        places = torch.cat([place for place, _, _ in parts])
+        order = torch.argsort(places)
+        return {
+            "log_probability": torch.cat([log_probability for _, log_probability, _ in parts])[order],
+            "entropy": torch.cat([entropy for _, _, entropy in parts])[order],
+        }
+
+
+def of_head(name: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The fields of one head, without its name."""
+    return {key.removeprefix(f"{name}_"): values for key, values in batch.items() if key.startswith(f"{name}_")}
+
+
+def _decided(head: Head, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Place, log-probability and entropy of each decision of one head."""
+    count = len(batch["places"])
+    log_probabilities = segment_log_softmax(head(batch), batch["segments"], count)
+    spread = torch.zeros(count).index_add(0, batch["segments"], log_probabilities.exp() * log_probabilities)
+    return batch["places"], log_probabilities[batch["chosen"]], -spread
+
+
+def segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
+    """Log-probabilities of options within each decision.   scores, segments: shape (O,).   Result: shape (O,)."""
+    highest = torch.full((count,), -torch.inf).scatter_reduce(0, segments, scores.detach(), "amax")
+    shifted = scores - highest[segments]
+    return shifted - torch.zeros(count).index_add(0, segments, shifted.exp()).log()[segments]
+
+
+def squashed(dense: Tensor) -> Tensor:
+    """Counts and distances on a scale where the first few matter most."""
+    return dense.sign() * dense.abs().log1p()
+
+
+def collated(decisions: Sequence[Options]) -> dict[str, NDArray[Any]]:
+    """The options of N decisions as flat arrays, by head.
+
+    HEAD_dense: (O, D).   HEAD_cells: (C,) with HEAD_offsets: (B,), where each bag begins.   HEAD_link_options, HEAD_link_bags: (L,).
+    HEAD_segments: (O,), the decision of each option.   HEAD_chosen, HEAD_places: of each decision, its taken option and its place in N.
+    """
+    return {
+        f"{head}_{field}": values
+        for head, features in HEADS.items()
+        for field, values in _flat([(place, options) for place, options in enumerate(decisions) if options.head == head], features).items()
+    }
+
+
+def _flat(decisions: Sequence[tuple[int, Options]], features: int) -> dict[str, NDArray[Any]]:
+    places = np.array([place for place, _ in decisions], np.int64)
+    options = [given for _, given in decisions]
+    sizes = np.array([len(given.dense) for given in options], np.int64)
+    bags = np.array([len(given.cells) for given in options], np.int64)
+    widths = np.array([given.cells.shape[1] for given in options], np.int64)
+    first_option, first_bag = np.cumsum(sizes) - sizes, np.cumsum(bags) - bags
+    ends = np.cumsum(np.repeat(widths, bags))
+    linked = np.concatenate([np.zeros((0, 2), np.int32), *(given.option_links for given in options)])
+    per_link = np.array([len(given.option_links) for given in options], np.int64)
+    return {
+        "dense": np.concatenate([np.zeros((0, features), np.float32), *(given.dense for given in options)]),
+        "cells": np.concatenate([np.zeros(0, np.int32), *(given.cells.ravel() for given in options)]).astype(np.int64),
+        "offsets": ends - np.repeat(widths, bags),
+        "link_options": linked[:, 0] + np.repeat(first_option, per_link),
+        "link_bags": linked[:, 1] + np.repeat(first_bag, per_link),
+        "segments": np.repeat(np.arange(len(options)), sizes),
+        "chosen": first_option + np.array([given.chosen for given in options], np.int64),
+        "places": places,
+    }
+
+
+def tensors(batch: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in batch.items()}

@@ -1,0 +1,184 @@
+"""The warm start: imitation of the assistant turns that customers accepted.
+
+The planner learns first what each argument was, then when to ask, to call and to inform, given how sure it is of the arguments. Everything
+that could give an answer away comes from other conversations: known values from the other half of them, what words say from the other
+two thirds.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from agentgym.episode import Outcome
+from agentgym.errors import InsufficientData
+from agentgym.policies.planner.acts import WordWeights, act_options
+from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
+from agentgym.policies.planner.calibration import call_readiness, omission_readiness
+from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
+from agentgym.policies.planner.fitting import FOLDS, Examples, FitSettings, fit_head
+from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
+from agentgym.policies.planner.network import Options, PlannerNetwork
+from agentgym.policies.planner.planner import Knowledge, Planner, PlannerConfig, act_evidence
+from agentgym.policies.planner.words import words_of
+from agentgym.tools import Tool
+from agentgym.traces.trace import Trace
+
+ARGUMENT_FIT = FitSettings(
+    table_epochs=3,
+    table_steps=400,
+    table_rate=0.1,
+    layer_epochs=8,
+    layer_rate=2e-3,
+    weight_decay=1e-2,
+    dropout=0.0,
+    calibrate=omission_readiness,
+)
+ACT_FIT = FitSettings(
+    table_epochs=3,
+    table_steps=400,
+    table_rate=0.1,
+    layer_epochs=10,
+    layer_rate=2e-3,
+    weight_decay=2e-2,
+    dropout=0.1,
+    calibrate=call_readiness,
+)
+
+_CALIBRATION_PARTS = 5
+
+Progress = Callable[[str, float], None]
+"""Told the name of the stage and the share of it that is done."""
+
+
+class ImitationConfig(BaseModel):
+    """One imitation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    planner: PlannerConfig = PlannerConfig()
+
+
+def imitate(
+    traces: Sequence[Trace],
+    *,
+    tools: Sequence[Tool] = (),
+    seed: int,
+    config: ImitationConfig | None = None,
+    on_progress: Progress = lambda stage, share: None,
+) -> Planner:
+    """A planner that does what the assistant did in these traces.
+
+    tools: in scope where a trace names none. Traces that are known to have failed are left out, unless no outcome is known at all.
+    Raises InsufficientData when no accepted turn calls a tool.
+    """
+    config = config or ImitationConfig()
+    return _Imitation(accepted(traces), tools, seed, config, on_progress).planner()
+
+
+def accepted(traces: Sequence[Trace]) -> list[Trace]:
+    """The traces whose customer was served, or of which nobody knows."""
+    return [trace for trace in traces if trace.outcome not in (Outcome.UNRESOLVED, Outcome.ABANDONED)]
+
+
+class _Imitation:
+    def __init__(self, traces: Sequence[Trace], tools: Sequence[Tool], seed: int, config: ImitationConfig, on_progress: Progress) -> None:
+        self.traces, self.tools, self.seed, self.config, self.on_progress = traces, tuple(tools), seed, config, on_progress
+        self.bits = config.planner.table_bits
+        self.parts = _parts(traces, seed)
+        if not any(message.tool_calls for trace in traces for message in trace.messages):
+            raise InsufficientData(
+                f"Imitation needs at least one accepted call of a tool; got none in {len(traces)} accepted traces. Bring traces with calls."
+            )
+
+    def planner(self) -> Planner:
+        torch.manual_seed(self.seed)
+        network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden)
+        knowledge = Knowledge(self._gazetteer(self.traces), _word_weights(self.traces))
+        planner = Planner(network, knowledge, self.config.planner)
+        turns = self._turns()
+        arguments = self._fit_arguments(network, turns)
+        self._fit_acts(planner, turns, arguments)
+        return planner
+
+    def _gazetteer(self, traces: Sequence[Trace]) -> Gazetteer:
+        return learn_gazetteer((trace.messages, {tool.name: tool for tool in trace.tools or self.tools}) for trace in traces)
+
+    def _turns(self) -> list[list[Turn]]:
+        """The turns of each trace, read with the values known from the other half of the traces."""
+        other_half = [
+            self._gazetteer([trace for trace, part in zip(self.traces, self.parts, strict=True) if part % 2 != half]) for half in (0, 1)
+        ]
+        turns = []
+        for number, (trace, part) in enumerate(zip(self.traces, self.parts, strict=True)):
+            turns.append(read_turns(trace, self.tools, other_half[part % 2]))
+            if number % 50 == 0:
+                self.on_progress("reading", number / len(self.traces))
+        return turns
+
+    def _fit_arguments(self, network: PlannerNetwork, turns: Sequence[Sequence[Turn]]) -> tuple[Tensor, ...]:
+        """Fits the argument head; its tables by fold."""
+        rng = np.random.default_rng(self.seed)
+        of_trace = [list(argument_examples(turns_of_trace, rng, bits=self.bits)) for turns_of_trace in turns]
+        drop, stage = _without_gazetteer, self._stage("arguments")
+        return fit_head(network.argument, self._examples(of_trace), ARGUMENT_FIT, seed=self.seed, on_progress=stage, drop=drop)
+
+    def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], argument_tables: Sequence[Tensor]) -> None:
+        """Fits the act head to turns whose arguments are weighed as if their conversation were new."""
+        head = planner.network.argument
+        final, of_trace = head.table.data.clone(), []
+        for number, (part, turns_of_trace) in enumerate(zip(self.parts, turns, strict=True)):
+            head.table.data.copy_(argument_tables[part % FOLDS])
+            of_trace.append(list(_act_examples(planner, turns_of_trace)))
+            if number % 50 == 0:
+                self.on_progress("weighing", number / len(turns))
+        head.table.data.copy_(final)
+        fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=self._stage("acts"))
+
+    def _examples(self, of_trace: Sequence[Sequence[Options]]) -> Examples:
+        part = np.repeat(self.parts, [len(options) for options in of_trace])
+        is_held_out = part // (2 * FOLDS) % _CALIBRATION_PARTS == 0
+        return Examples([options for given in of_trace for options in given], part % FOLDS, is_held_out)
+
+    def _stage(self, name: str) -> Callable[[float], None]:
+        return lambda share: self.on_progress(name, share)
+
+
+def _act_examples(planner: Planner, turns: Sequence[Turn]) -> Iterator[Options]:
+    turns = [turn for turn in turns if turn.is_accepted]
+    readings = planner.read_arguments([turn.state for turn in turns])
+    for turn, reading in zip(turns, readings, strict=True):
+        acts = act_options(turn.state, reading, planner.knowledge.word_weights, bits=planner.config.table_bits)
+        right = right_act(turn, acts)
+        if right is not None:
+            acts.is_possible[right] = True
+            yield act_evidence(acts).kept(np.flatnonzero(acts.is_possible), right)
+
+
+def _parts(traces: Sequence[Trace], seed: int) -> list[int]:
+    """For each trace a number; traces of one customer share it."""
+    clusters = list(dict.fromkeys(trace.cluster_id for trace in traces))
+    numbers = np.random.default_rng(seed).permutation(len(clusters))
+    part = dict(zip(clusters, numbers.tolist(), strict=True))
+    return [part[trace.cluster_id] for trace in traces]
+
+
+def _word_weights(traces: Sequence[Trace]) -> WordWeights:
+    """Inverse document frequency of every word said in two traces or more (Spärck Jones 1972)."""
+    counts = Counter(word for trace in traces for word in {word for message in trace.messages for word in words_of(message.content)})
+    unseen = float(np.log(1 + len(traces)))
+    return WordWeights({word: float(np.log((1 + len(traces)) / count)) for word, count in sorted(counts.items()) if count > 1}, unseen)
+
+
+def _without_gazetteer(dense: Tensor, segments: Tensor, generator: torch.Generator) -> Tensor:
+    """Blanks what the gazetteer says in a third of the decisions, and how usual an argument is in half of them."""
+    count = int(segments[-1]) + 1
+    dense = dense.clone()
+    blank = (torch.rand(count, generator=generator) < 0.3)[segments]
+    dense[:, list(GAZETTEER_FEATURES)] *= (~blank)[:, None]
+    unusual = (torch.rand(count, generator=generator) < 0.5)[segments]
+    dense[unusual, USUAL_SHARE] = -1
+    return dense
