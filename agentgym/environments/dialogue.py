@@ -12,7 +12,7 @@ from agentgym.environments.recording import Playhead
 from agentgym.messages import Message, ToolCall
 from agentgym.traces.matching import canonical_arguments
 
-PATIENCE_TURNS = 3
+PATIENCE_TURNS = 2
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _QUESTION = re.compile(r"\?|\bplease (?:tell|give|provide|confirm|share)\b", re.IGNORECASE)
 
@@ -85,9 +85,9 @@ class RecordedCustomer:
         return UserTurn(content=f"It is like this: {' and '.join(_told(name, facts[name]) for name in asked)}.")
 
     def _facts(self) -> dict[str, JsonValue]:
-        """What the customer knows now: of an argument with several values in the record, the one the record gives next."""
-        due = {name: value for recorded in self._playhead.due_calls for name, value in recorded.call.arguments.items()}
-        return self._case.facts | {name: value for name, value in due.items() if name in self._case.facts}
+        """What the customer tells by now, the latest value of each argument: nobody speaks of what they will want later."""
+        calls = [recorded.call for recorded in (*self._playhead.calls_so_far, *self._playhead.due_calls)]
+        return {name: value for call in calls for name, value in call.arguments.items() if name in self._case.facts}
 
     def _descriptions(self) -> dict[str, str]:
         """Of the arguments of the calls that are due, by name."""

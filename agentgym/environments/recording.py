@@ -9,9 +9,12 @@ from pydantic import JsonValue
 from agentgym.environments.case import Case
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall
-from agentgym.traces.matching import call_key
+from agentgym.traces.matching import agreement, call_key
 from agentgym.traces.mining import answered_calls
 from agentgym.traces.trace import Trace
+
+# The share of a due call's arguments that must be right for the customer to go on as recorded.
+NEARLY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +83,9 @@ def result_of(answer: Message | None) -> JsonValue:
 class Playhead:
     """How far an episode has followed its recording; shared by the tools and the customer of one environment.
 
-    It stays in a turn until every due call of the turn is made, and goes on when the agent speaks after that. A call made before its turn
-    is made all the same: its result is known, and nobody needs it twice.
+    It stays in a turn until every due call of the turn is made, or nearly made, and goes on when the agent speaks after that. A call made
+    before its turn is made all the same: its result is known, and nobody needs it twice. One nearly made stays missing, but the record
+    goes on: its answer was near enough for the customer to notice nothing, and an episode teaches more than its first mistake.
     """
 
     def open(self, case: Case) -> Recording:
@@ -92,6 +96,7 @@ class Playhead:
         self.recording = read_recording(case.recording)
         self._turn = 0
         self._made: set[tuple[int, int]] = set()
+        self._nearly_made: set[tuple[int, int]] = set()
         return self.recording
 
     @property
@@ -107,12 +112,18 @@ class Playhead:
     @property
     def due_calls(self) -> list[RecordedCall]:
         """Calls of this turn that must be made before the record goes on."""
-        return [recorded for recorded in self.open_calls if recorded.is_due]
+        unmade = ((turn, index, recorded) for turn, index, recorded in self._unmade() if turn == self._turn and recorded.is_due)
+        return [recorded for turn, index, recorded in unmade if (turn, index) not in self._nearly_made]
+
+    @property
+    def calls_so_far(self) -> list[RecordedCall]:
+        """Calls of the turns until this one: what the conversation has been about."""
+        return [recorded for turn in self.recording.turns[: self._turn + 1] for recorded in turn.calls]
 
     @property
     def missing_calls(self) -> list[RecordedCall]:
         """Calls of the whole record that must be made and are not."""
-        return [recorded for _, _, recorded in self._unmade() if recorded.is_due]
+        return [recorded for _, _, recorded in self._unmade(first_turn=0) if recorded.is_due]
 
     def make(self, call: ToolCall) -> RecordedCall | None:
         """Marks the next recorded call that equals this one as made and gives it; None when the record has none left."""
@@ -124,6 +135,14 @@ class Playhead:
         self._made.add((turn, index))
         return recorded
 
+    def make_nearly(self, call: ToolCall) -> RecordedCall | None:
+        """Lets a call stand in for a due one of this turn, of which it has half the arguments right, and gives that; None without one."""
+        for turn, index, recorded in self._unmade():
+            if turn == self._turn and recorded.is_due and agreement(call, recorded.call) >= NEARLY:
+                self._nearly_made.add((turn, index))
+                return recorded
+        return None
+
     def go_on(self) -> RecordedTurn | None:
         """Leaves this turn, as the customer speaks; gives what was said in it."""
         turn = self.turn
@@ -133,11 +152,11 @@ class Playhead:
     @property
     def position(self) -> str:
         """Where the episode stands, as text: equal positions, equal futures."""
-        return f"{self.recording.conversation_id}@{self._turn}{sorted(self._made)}"
+        return f"{self.recording.conversation_id}@{self._turn}{sorted(self._made)}{sorted(self._nearly_made)}"
 
-    def _unmade(self) -> Iterator[tuple[int, int, RecordedCall]]:
-        """Calls from this turn on that are not made, with their places."""
-        for turn in range(self._turn, len(self.recording.turns)):
+    def _unmade(self, first_turn: int | None = None) -> Iterator[tuple[int, int, RecordedCall]]:
+        """Calls that are not made, with their places, from this turn or from `first_turn` on."""
+        for turn in range(self._turn if first_turn is None else first_turn, len(self.recording.turns)):
             for index, recorded in enumerate(self.recording.turns[turn].calls):
                 if (turn, index) not in self._made:
                     yield turn, index, recorded

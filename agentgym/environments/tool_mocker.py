@@ -12,10 +12,12 @@ from agentgym.environments.recording import Playhead, RecordedCall, Recording
 from agentgym.episode import JudgedCall, Outcome
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
-from agentgym.traces.matching import call_key, canonical_arguments
+from agentgym.traces.matching import agreement, call_key, canonical_arguments
 
 # Logs rarely say how long a tool took, so every call costs the same on the simulated clock.
 TOOL_SECONDS = 0.5
+# Two calls are near when they agree in most arguments: more than this share.
+NEAR = 0.5
 # A policy that explores asks for much that was never recorded; remembering all of it would fill the memory of a long training.
 REMEMBERED_ANSWERS = 50_000
 
@@ -59,16 +61,9 @@ class RecordedAnswers:
         agreements = Counter(index for name, text in arguments.items() for index in self._by_argument.get((call.name, name, text), ()))
         # The most agreements in the smallest call, and the oldest of equals: Counter keeps the order of the recordings.
         nearest = max(agreements, key=lambda index: (agreements[index], -len(self._calls[index].call.arguments)), default=None)
-        if nearest is not None and is_near(call, self._calls[nearest].call):
+        if nearest is not None and agreement(call, self._calls[nearest].call) > NEAR:
             return self._calls[nearest].result
         return self._refusals.get(call.name, {"error": f"{call.name} found nothing for these arguments."})
-
-
-def is_near(call: ToolCall, recorded: ToolCall) -> bool:
-    """Whether two calls of one tool agree in more than half of the arguments either gives."""
-    left, right = canonical_arguments(call.arguments), canonical_arguments(recorded.arguments)
-    agreeing = sum(right.get(name) == text for name, text in left.items())
-    return call.name == recorded.name and 2 * agreeing > len(left.keys() | right.keys())
 
 
 class ToolMocker:
@@ -104,6 +99,7 @@ class ToolMocker:
     def execute(self, call: ToolCall) -> ToolAnswer:
         recorded = self._playhead.make(call)
         self._departures += recorded is None
+        recorded = recorded or self._playhead.make_nearly(call)
         return ToolAnswer(result=recorded.result if recorded else self._improvised(call), seconds=TOOL_SECONDS)
 
     @property
@@ -114,9 +110,10 @@ class ToolMocker:
         return tuple(recorded.call.name for recorded in self._playhead.missing_calls)
 
     def outcome(self, *, has_abandoned: bool) -> Outcome:
-        if has_abandoned:
-            return Outcome.ABANDONED
-        return (self._trace.outcome or Outcome.RESOLVED) if self.is_closed else Outcome.UNRESOLVED
+        if self.is_closed:
+            return self._trace.outcome or Outcome.RESOLVED
+        is_at_end = self._playhead.turn is None
+        return Outcome.ABANDONED if has_abandoned and not is_at_end else Outcome.UNRESOLVED
 
     def satisfaction_score(self, *, outcome: Outcome, annoyances: int) -> float | None:
         """The recorded score while the episode went as recorded; what another course would have earned, nobody knows."""
@@ -128,7 +125,7 @@ class ToolMocker:
 
     def _improvised(self, call: ToolCall) -> JsonValue:
         own = next((recorded for recorded in self._playhead.recording.calls if recorded.key == call_key(call)), None)
-        near = own or next((recorded for recorded in self._playhead.recording.calls if is_near(call, recorded.call)), None)
+        near = own or next((recorded for recorded in self._playhead.recording.calls if agreement(call, recorded.call) > NEAR), None)
         return near.result if near else self._answers.answer(call)
 
 

@@ -29,3 +29,12 @@ def canonical_arguments(arguments: Mapping[str, JsonValue]) -> dict[str, str]:
 def call_key(call: ToolCall) -> str:
     """Equal for calls of the same tool with the same arguments."""
     return call.name + canonical(call.arguments)
+
+
+def agreement(call: ToolCall, recorded: ToolCall) -> float:
+    """The share of the arguments either call gives in which both agree, 0–1; 0 for calls of different tools, 1 when neither has any."""
+    if call.name != recorded.name:
+        return 0.0
+    left, right = canonical_arguments(call.arguments), canonical_arguments(recorded.arguments)
+    given = left.keys() | right.keys()
+    return sum(left.get(name) == right.get(name) for name in given) / len(given) if given else 1.0

@@ -136,20 +136,28 @@ def test_the_customer_corrects_a_call_made_with_other_values() -> None:
     assert trajectory.messages[-1].content == "No, the city is Rome and the stars is 3."
 
 
+def test_a_call_with_half_its_arguments_right_stands_in_but_stays_missing() -> None:
+    """Of what follows a mistake there is as much to learn as of the mistake: the episode does not end with it."""
+    trajectory = play(with_arguments(FIND, city="Oslo"), *recorded_actions()[1:])
+    assert trajectory.messages[3].result == [{"name": "Inn 7"}]
+    assert [judged.is_correct for judged in trajectory.calls] == [False, True]
+    assert (trajectory.missing_calls, trajectory.outcome) == (("Hotels.Find",), Outcome.UNRESOLVED)
+
+
 def test_a_corrected_call_puts_the_episode_back_on_the_record() -> None:
-    trajectory = play(with_arguments(FIND, city="Oslo"), assistant("None."), *recorded_actions())
+    trajectory = play(with_arguments(FIND, city="Oslo", stars="5"), assistant("None."), *recorded_actions())
     assert [judged.is_correct for judged in trajectory.calls] == [False, True, True]
     assert (trajectory.outcome, trajectory.satisfaction_score) == (Outcome.RESOLVED, None)
 
 
 def test_patience_ends_the_episode_as_abandoned() -> None:
     trajectory = play(*(assistant("I see.") for _ in range(9)))
-    assert sum(message.role == "assistant" for message in trajectory.messages) == 4
+    assert sum(message.role == "assistant" for message in trajectory.messages) == 3
     assert trajectory.outcome is Outcome.ABANDONED
 
 
 def test_calls_without_end_are_cut_at_the_turn_limit() -> None:
-    trajectory = play(*(with_arguments(FIND, city="Oslo") for _ in range(40)))
+    trajectory = play(*(with_arguments(FIND, city="Oslo", stars="5") for _ in range(40)))
     assert trajectory.is_truncated
     assert trajectory.outcome is Outcome.UNRESOLVED
 
