@@ -137,6 +137,15 @@ def test_broken_json_on_line_17_costs_that_line_alone(tmp_path: Path) -> None:
     assert len(traces_of(path)) == 29
 
 
+def test_a_first_line_of_any_length_is_a_line(tmp_path: Path) -> None:
+    """A line longer than what is looked at to tell the layout was once taken for an object over several lines."""
+    long = SHORT_FORM | {"queue": "x" * 100_000}
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{json.dumps(long)}\noops\n{json.dumps(SHORT_FORM)}\n")
+    assert [item.line for item in rejected_of(path)] == [2]
+    assert len(traces_of(path)) == 2
+
+
 def test_a_broken_element_of_an_array_names_its_line_and_ends_the_file(tmp_path: Path) -> None:
     path = tmp_path / "log.json"
     path.write_text(f'[\n{json.dumps(SHORT_FORM)},\n{{"messages": oops}},\n{json.dumps(SHORT_FORM)}\n]')

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from agentgym.errors import InvalidInput
 from agentgym.tools import Tool
-from agentgym.traces.importers.files import Malformed, file_name, read_json, read_values, sidecar
+from agentgym.traces.importers.files import file_name, read_json, sidecar
+from agentgym.traces.importers.json_values import Malformed, read_values
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.tau_bench import is_tau_bench_run, unwrap_tau_bench_run
 from agentgym.traces.trace import Trace

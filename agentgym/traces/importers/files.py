@@ -1,16 +1,13 @@
-"""Log files on disk: which they are, what they hold, and their JSON values one after another, however large the file."""
+"""Log files on disk: which they are, where they came from, and their bytes."""
 
 import gzip
 import hashlib
-import io
-import json
-import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, cast
 
 import orjson
 
@@ -18,16 +15,6 @@ from agentgym.errors import InvalidInput
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 SIDECARS = ("schema.json", "tools.json")
-CHUNK_CHARACTERS = 1 << 20
-# Longer than any conversation, so that a file that is no log cannot fill the memory.
-MAX_VALUE_CHARACTERS = 1 << 26
-_OTHER_FORMATS = {
-    b"PAR1": "Parquet",
-    b"PK\x03\x04": "a ZIP archive",
-    b"SQLite format 3": "an SQLite database",
-    b"%PDF": "PDF",
-    b"<": "HTML or XML",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,22 +23,6 @@ class SourceFile:
 
     name: str
     digest: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Value:
-    """A JSON value and the line it begins on, counted from 1."""
-
-    line: int
-    value: Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Malformed:
-    """What cannot be read as JSON, and why."""
-
-    line: int
-    problem: str
 
 
 def log_files(path: Path) -> list[Path]:
@@ -86,22 +57,19 @@ def sidecar(file: Path, name: str) -> Path | None:
 def read_json(path: Path) -> Any:
     """The one JSON value of a small file."""
     try:
-        with _open(path) as file:
+        with open_log(path) as file:
             return orjson.loads(file.read())
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"{str(path)!r} must be JSON; {error}. Mend it, or take the file away.") from error
 
 
-def read_values(path: Path) -> Iterator[Value | Malformed]:
-    """The JSON values of a file in order: one on each line, or the elements of an array, or objects written over several lines.
-
-    A malformed line costs that line; a malformed element costs the rest of its file, because nothing says where the next begins.
-    """
-    with _open(path) as file:
-        head = file.read(1 << 16)
-    _refuse_other_formats(path, head)
-    with _open(path) as file:
-        yield from _lines(file) if _is_line_delimited(head) else _elements(io.TextIOWrapper(file, "utf-8-sig"))
+@contextmanager
+def open_log(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed when it is gzip whatever its name."""
+    with _readable(path), path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
 
 
 def _is_log(name: Path) -> bool:
@@ -111,148 +79,16 @@ def _is_log(name: Path) -> bool:
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
+    with _readable(file), file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed when it is gzip whatever its name, with what the disk says told as InvalidInput."""
+def _readable(path: Path) -> Iterator[None]:
+    """Tells what the disk or the decompressor says of `path` as InvalidInput."""
     try:
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+        yield
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidInput(
             f"A log must be readable to its end; {str(path)!r} said {error}. Copy it again, or check its permissions."
         ) from error
-
-
-def _refuse_other_formats(path: Path, head: bytes) -> None:
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    looks = next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
-    if looks is None and start and start[:1] not in b"{[" and b"," in start.partition(b"\n")[0] and b"{" not in start:
-        looks = "CSV"
-    if looks:
-        raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
-
-
-def _is_line_delimited(head: bytes) -> bool:
-    first, _, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if first.startswith(b"["):
-        return False
-    if not first.startswith(b"{"):
-        return True
-    try:
-        orjson.loads(first)
-    except orjson.JSONDecodeError:
-        # A broken first line of many, or an object over several lines? In the latter nothing else begins in the first column.
-        return b"\n{" in b"\n" + rest
-    return True
-
-
-def _lines(file: BinaryIO) -> Iterator[Value | Malformed]:
-    number = 0
-    while line := file.readline(MAX_VALUE_CHARACTERS):
-        number += 1
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if len(line) == MAX_VALUE_CHARACTERS:
-            yield Malformed(line=number, problem=f"A conversation must fit {MAX_VALUE_CHARACTERS:,} bytes; this line does not.")
-            return
-        if not text.isspace():
-            yield _parsed(text, number)
-
-
-def _parsed(line: bytes, number: int) -> Value | Malformed:
-    try:
-        return Value(line=number, value=orjson.loads(line))
-    except orjson.JSONDecodeError as error:
-        # orjson refuses NaN and Infinity without saying where; the slower parser reads them, so that the field can be named.
-        try:
-            numbers = _Numbers()
-            return numbers.checked(numbers.decoder.decode(line.decode()), number)
-        except (ValueError, RecursionError):
-            return Malformed(line=number, problem=f"A line must be JSON; {error}.")
-
-
-def _elements(text: TextIO) -> Iterator[Value | Malformed]:
-    """The values of an array, or of objects that simply follow each other, from a window that slides over the text."""
-    numbers = _Numbers()
-    window, position, line = "", 0, 1
-    try:
-        while True:
-            begin = _skip_separators(window, position)
-            line, position = line + window.count("\n", position, begin), begin
-            try:
-                value, end = numbers.decoder.raw_decode(window, position)
-            except json.JSONDecodeError as error:
-                if more := _more(text, window, position, error):
-                    window, position = window[position:] + more, 0
-                    continue
-                if position < len(window):
-                    at = line + window.count("\n", position, error.pos)
-                    yield Malformed(
-                        line=line, problem=f"A log must be JSON; {error.msg} on line {at}. The rest of the file cannot be read."
-                    )
-                return
-            yield numbers.checked(value, line)
-            line, position = line + window.count("\n", position, end), end
-    except UnicodeDecodeError as error:
-        yield Malformed(line=line, problem=f"A log must be UTF-8; {error.reason}. The rest of the file cannot be read.")
-    except RecursionError:
-        yield Malformed(line=line, problem="A conversation must not nest without end; this one does. The rest of the file cannot be read.")
-
-
-def _more(text: TextIO, window: str, position: int, error: json.JSONDecodeError) -> str:
-    """More text when the error may come from the window ending inside a value; twice as much each time, so that work stays linear."""
-    # A string cut in two is reported where it begins, everything else where the text ends.
-    is_cut = error.pos >= len(window) - len("-Infinity") or error.msg.startswith("Unterminated string")
-    rest = len(window) - position
-    return text.read(max(CHUNK_CHARACTERS, rest)) if is_cut and rest < MAX_VALUE_CHARACTERS else ""
-
-
-def _skip_separators(buffer: str, position: int) -> int:
-    while position < len(buffer) and buffer[position] in " \t\r\n,[]":
-        position += 1
-    return position
-
-
-class _Numbers:
-    """A decoder that notices numbers no JSON can hold, which Python's parser lets through."""
-
-    def __init__(self) -> None:
-        self.decoder = json.JSONDecoder(parse_constant=self._noticed, parse_float=self._noticed)
-        self.has_non_finite = False
-
-    def _noticed(self, text: str) -> float:
-        number = float(text)
-        self.has_non_finite |= not math.isfinite(number)
-        return number
-
-    def checked(self, value: Any, line: int) -> Value | Malformed:
-        """The value, when it can be written again: Python's parser also lets through numbers, texts and depths that others refuse.
-
-        A number of the conversation's own that is not finite is left to validation, which knows what it means.
-        """
-        try:
-            orjson.dumps(value)
-        except TypeError as error:
-            return Malformed(line=line, problem=f"A conversation must be JSON that every parser reads; {error}.")
-        if not self.has_non_finite:
-            return Value(line=line, value=value)
-        self.has_non_finite = False
-        nested = value.items() if isinstance(value, dict) else ()
-        path = next((found for key, item in nested if not isinstance(item, float) for found in _non_finite(item, key)), None)
-        return Malformed(line=line, problem=f"Numbers must be finite; {path} is not.") if path else Value(line=line, value=value)
-
-
-def _non_finite(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield path
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _non_finite(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _non_finite(item, f"{path}.{index}")

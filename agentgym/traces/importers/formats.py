@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
-from agentgym.traces.importers.files import Value, log_files, read_values
+from agentgym.traces.importers.files import log_files
+from agentgym.traces.importers.json_values import Value, read_values
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.sgd import read_sgd
 from agentgym.traces.trace import Trace

@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.tools import Tool
-from agentgym.traces.importers.files import Malformed, file_name, read_json, read_values, sidecar
+from agentgym.traces.importers.files import file_name, read_json, sidecar
+from agentgym.traces.importers.json_values import Malformed, read_values
 from agentgym.traces.importers.record import Record, RejectedLine
 
 # The day the speakers call today; relative dates count from it.

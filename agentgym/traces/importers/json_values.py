@@ -1,0 +1,182 @@
+"""The JSON values of a log one after another, however large the file, with what cannot be read told by line."""
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import orjson
+
+from agentgym.errors import InvalidInput
+from agentgym.traces.importers.files import open_log
+
+CHUNK_CHARACTERS = 1 << 20
+# Longer than any conversation, so that a file that is no log cannot fill the memory.
+MAX_VALUE_CHARACTERS = 1 << 26
+_OTHER_FORMATS = {
+    b"PAR1": "Parquet",
+    b"PK\x03\x04": "a ZIP archive",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF": "PDF",
+    b"<": "HTML or XML",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Value:
+    """A JSON value and the line it begins on, counted from 1."""
+
+    line: int
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Malformed:
+    """What cannot be read as JSON, and why."""
+
+    line: int
+    problem: str
+
+
+def read_values(path: Path) -> Iterator[Value | Malformed]:
+    """The JSON values of a file in order: one on each line, or the elements of an array, or objects written over several lines.
+
+    A malformed line costs that line; a malformed element costs the rest of its file, because nothing says where the next begins.
+    """
+    with open_log(path) as file:
+        head = file.read(1 << 16)
+    _refuse_other_formats(path, head)
+    with open_log(path) as file:
+        yield from _lines(file) if _is_line_delimited(head) else _elements(io.TextIOWrapper(file, "utf-8-sig"))
+
+
+def _refuse_other_formats(path: Path, head: bytes) -> None:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    looks = next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
+    if looks is None and start and start[:1] not in b"{[" and b"," in start.partition(b"\n")[0] and b"{" not in start:
+        looks = "CSV"
+    if looks:
+        raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
+
+
+def _is_line_delimited(head: bytes) -> bool:
+    first, newline, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+    if first.startswith(b"["):
+        return False
+    if not first.startswith(b"{") or not newline:
+        return True
+    try:
+        orjson.loads(first)
+    except orjson.JSONDecodeError:
+        # A broken first line of many, or an object over several lines? In the latter nothing else begins in the first column.
+        return b"\n{" in b"\n" + rest
+    return True
+
+
+def _lines(file: BinaryIO) -> Iterator[Value | Malformed]:
+    number = 0
+    while line := file.readline(MAX_VALUE_CHARACTERS):
+        number += 1
+        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if len(line) == MAX_VALUE_CHARACTERS:
+            yield Malformed(line=number, problem=f"A conversation must fit {MAX_VALUE_CHARACTERS:,} bytes; this line does not.")
+            return
+        if text.strip():
+            yield _parsed(text, number)
+
+
+def _parsed(line: bytes, number: int) -> Value | Malformed:
+    try:
+        return Value(line=number, value=orjson.loads(line))
+    except orjson.JSONDecodeError as error:
+        # orjson refuses NaN and Infinity without saying where; the slower parser reads them, so that the field can be named.
+        try:
+            numbers = _Numbers()
+            return numbers.checked(numbers.decoder.decode(line.decode()), number)
+        except (ValueError, RecursionError):
+            return Malformed(line=number, problem=f"A line must be JSON; {error}.")
+
+
+def _elements(text: TextIO) -> Iterator[Value | Malformed]:
+    """The values of an array, or of objects that simply follow each other, from a window that slides over the text."""
+    numbers = _Numbers()
+    window, position, line = "", 0, 1
+    try:
+        while True:
+            begin = _skip_separators(window, position)
+            line, position = line + window.count("\n", position, begin), begin
+            try:
+                value, end = numbers.decoder.raw_decode(window, position)
+            except json.JSONDecodeError as error:
+                if more := _more(text, window, position, error):
+                    window, position = window[position:] + more, 0
+                    continue
+                if position < len(window):
+                    at = line + window.count("\n", position, error.pos)
+                    yield Malformed(
+                        line=line, problem=f"A log must be JSON; {error.msg} on line {at}. The rest of the file cannot be read."
+                    )
+                return
+            yield numbers.checked(value, line)
+            line, position = line + window.count("\n", position, end), end
+    except UnicodeDecodeError as error:
+        yield Malformed(line=line, problem=f"A log must be UTF-8; {error.reason}. The rest of the file cannot be read.")
+    except RecursionError:
+        yield Malformed(line=line, problem="A conversation must not nest without end; this one does. The rest of the file cannot be read.")
+
+
+def _more(text: TextIO, window: str, position: int, error: json.JSONDecodeError) -> str:
+    """More text when the error may come from the window ending inside a value; twice as much each time, so that work stays linear."""
+    # A string cut in two is reported where it begins, everything else where the text ends.
+    is_cut = error.pos >= len(window) - len("-Infinity") or error.msg.startswith("Unterminated string")
+    rest = len(window) - position
+    return text.read(max(CHUNK_CHARACTERS, rest)) if is_cut and rest < MAX_VALUE_CHARACTERS else ""
+
+
+def _skip_separators(window: str, position: int) -> int:
+    while position < len(window) and window[position] in " \t\r\n,[]":
+        position += 1
+    return position
+
+
+class _Numbers:
+    """A decoder that notices numbers no JSON can hold, which Python's parser lets through."""
+
+    def __init__(self) -> None:
+        self.decoder = json.JSONDecoder(parse_constant=self._noticed, parse_float=self._noticed)
+        self.has_non_finite = False
+
+    def _noticed(self, text: str) -> float:
+        number = float(text)
+        self.has_non_finite |= not math.isfinite(number)
+        return number
+
+    def checked(self, value: Any, line: int) -> Value | Malformed:
+        """The value, when it can be written again: Python's parser also lets through numbers, texts and depths that others refuse.
+
+        A number of the conversation's own that is not finite is left to validation, which knows what it means.
+        """
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            return Malformed(line=line, problem=f"A conversation must be JSON that every parser reads; {error}.")
+        if not self.has_non_finite:
+            return Value(line=line, value=value)
+        self.has_non_finite = False
+        nested = value.items() if isinstance(value, dict) else ()
+        path = next((found for key, item in nested if not isinstance(item, float) for found in _non_finite(item, key)), None)
+        return Malformed(line=line, problem=f"Numbers must be finite; {path} is not.") if path else Value(line=line, value=value)
+
+
+def _non_finite(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _non_finite(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _non_finite(item, f"{path}.{index}")
