@@ -203,7 +203,7 @@ def test_whatever_a_log_holds_every_line_is_accepted_or_quarantined(tmp_path: Pa
         file.writelines(line + "\n" for line in lines)
     report = load_validated(path, "jsonl", max_quarantined_share=1.0).report
     assert report.accepted >= 10
-    assert report.read == report.accepted + report.quarantined == 10 + sum(bool(line.strip()) for line in lines)
+    assert report.read == report.accepted + report.quarantined == 10 + sum(bool(line.encode().strip()) for line in lines)
 
 
 def test_source_files_are_named_with_their_digests(tmp_path: Path) -> None:
