@@ -126,11 +126,14 @@ class _Story:
     def _roll_back(self) -> None:
         from flows.rollback import rollback
 
-        before = self.improved.challenger.version if self.improved.gate.promote else self.improved.incumbent.version
-        after = rollback("The demo shows the way back.", agent=AGENT, from_version=before)
-        again = rollback("The demo shows that a rollback can be undone.", agent=AGENT, from_version=after.version)
-        self.champion_before, self.champion_after = before, after.version
-        self.screen.show(f"champion: version {before} → version {after.version} → version {again.version}")
+        self.champion_before = self.champion_after = self.improved.incumbent.version
+        if not self.improved.gate.promote:
+            self.screen.show("The first champion is still champion: there is nothing to roll back to.")
+            return
+        self.champion_before = self.improved.challenger.version
+        self.champion_after = rollback("The demo shows the way back.", agent=AGENT, from_version=self.champion_before).version
+        again = rollback("The demo shows that a rollback can be undone.", agent=AGENT, from_version=self.champion_after).version
+        self.screen.show(f"champion: version {self.champion_before} → version {self.champion_after} → version {again}")
 
     def _show_versions(self) -> None:
         from agentgym.cli.models import show_models

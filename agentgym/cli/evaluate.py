@@ -21,7 +21,7 @@ def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, c
 
         version = open_registry(agent, run.settings).resolve(reference)
         report, *baselines = _reports(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
-        run.screen.show(report_table([*baselines, report], title="", slices=next(iter(report.estimates))))
+        run.screen.show(report_table([*baselines, report], slices=next(iter(report.estimates))))
         run.screen.finish({"version": version_json(version), "evaluation": evaluation_json(report, baselines)})
 
 

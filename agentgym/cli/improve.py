@@ -37,16 +37,21 @@ def run_improve(
 
 
 def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str, Any]:
+    """`evaluation` is that of the version that stands after the decision: the challenger where it was accepted, else the incumbent."""
     from agentgym.cli.summaries import decision_json, evaluation_json, version_json
     from tasks.evaluation import read_decision, read_reports
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
+    evaluations = {
+        "challenger": version_json(improvement.challenger) | {"evaluation": evaluation_json(challenger, baselines)},
+        "incumbent": version_json(improvement.incumbent) | {"evaluation": evaluation_json(incumbent, baselines)},
+    }
+    standing = evaluations["challenger" if improvement.gate.promote else "incumbent"]
     return {
-        "evaluation": evaluation_json(challenger, baselines),
-        "incumbent_evaluation": evaluation_json(incumbent, ()),
+        **evaluations,
+        "standing_version": standing["version"],
+        "evaluation": standing["evaluation"],
         "decision": decision_json(read_decision(improvement.gate, settings)),
-        "challenger": version_json(improvement.challenger),
-        "incumbent": version_json(improvement.incumbent),
         "traces": improvement.ingested.counts,
     }
 
@@ -57,5 +62,5 @@ def show_improvement(improvement: "Improvement", settings: Settings, screen: Scr
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
     decision = read_decision(improvement.gate, settings)
-    screen.show(report_table([*baselines, incumbent, challenger], title="", slices=decision.primary_metric))
+    screen.show(report_table([*baselines, incumbent, challenger], slices=decision.primary_metric))
     screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

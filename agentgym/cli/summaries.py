@@ -11,6 +11,16 @@ from agentgym.verdicts import EvaluationReport, PromotionDecision
 
 NEXT_CALL = ("reliability", "precision", "exact_call")
 SIGNS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "inconclusive": "[yellow]?[/]"}
+SHOWN = (
+    "tool_reliability",
+    "success_rate",
+    "satisfaction_score",
+    "agent_tokens",
+    "simulated_seconds",
+    "cost_reduction",
+    "time_saving",
+    *NEXT_CALL,
+)
 AS_SHARE = {"tool_reliability", "tool_choice", "success_rate", "cost_reduction", "time_saving", *NEXT_CALL}
 
 
@@ -53,17 +63,16 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     return {"version": version.version, "checkpoint_digest": version.checkpoint.digest, "description": version.description}
 
 
-def report_table(reports: Sequence[EvaluationReport], *, title: str, slices: str | None = None) -> Table:
-    """A line for each metric, a column for each report; `slices` names the metric that is shown for each kind of case too."""
-    table = Table("held-out cases", *(report.subject.name for report in reports), title=title, title_justify="left", box=None)
-    metrics = list(dict.fromkeys(metric for report in reports for metric in report.estimates))
-    for metric in metrics:
+def report_table(reports: Sequence[EvaluationReport], *, slices: str | None = None) -> Table:
+    """A line for each metric with its 95 % interval, a column for each report; `slices`: the metric shown for each kind of case too."""
+    table = Table("held-out cases", *(report.subject.name.replace("_", " ") for report in reports), box=None)
+    shown = [metric for metric in SHOWN if any(metric in report.estimates for report in reports)]
+    for metric in shown:
         table.add_row(metric.replace("_", " "), *(_cell(metric, report.estimates.get(metric)) for report in reports))
     if slices is not None:
         for kind in sorted({kind for report in reports for kind in report.slices}):
-            table.add_row(
-                f"  {slices.replace('_', ' ')}: {kind}", *(_cell(slices, report.slices.get(kind, {}).get(slices)) for report in reports)
-            )
+            cells = (_cell(slices, report.slices.get(kind, {}).get(slices)) for report in reports)
+            table.add_row(f"  {slices}, {kind}".replace("_", " "), *cells)
     return table
 
 
@@ -71,9 +80,15 @@ def _cell(metric: str, estimate: Estimate | None) -> str:
     if estimate is None:
         return "[dim]undefined[/]"
     if metric in AS_SHARE:
-        return f"{estimate.mean:.1%} [dim]{estimate.low:.1%} – {estimate.high:.1%}[/]"
-    return f"{estimate.mean:.2f} [dim]{estimate.low:.2f} – {estimate.high:.2f}[/]"
+        return f"{estimate.mean:.1%} [dim]({100 * estimate.low:.0f}–{100 * estimate.high:.0f})[/]"
+    return f"{estimate.mean:.2f} [dim]({estimate.low:.1f}–{estimate.high:.1f})[/]"
 
 
 def decision_lines(decision: PromotionDecision) -> list[str]:
-    return [f"  {SIGNS[check.outcome]} {check.statement}" for check in decision.checks]
+    """What stands against the promotion, or the gain where nothing does; the rest as a count."""
+    against = [check for check in decision.checks if check.outcome != "passed"]
+    gains = [check for check in decision.checks if check.name == "gain"]
+    told = against or gains
+    lines = [f"  {SIGNS[check.outcome]} {check.statement}" for check in told]
+    passed = sum(check.outcome == "passed" and check not in told for check in decision.checks)
+    return [*lines, f"  {SIGNS['passed']} {passed} other checks passed."]
