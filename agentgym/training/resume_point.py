@@ -41,7 +41,7 @@ class ResumePoint:
         progress = _Progress(iteration=self.state.iteration, updates=self.state.updates, curve=self.curve)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr(_TENSORS, save({name: np.ascontiguousarray(values) for name, values in self.state.tensors.items()}))
+            archive.writestr(_TENSORS, save({name: np.asarray(values, order="C") for name, values in self.state.tensors.items()}))
             archive.writestr(_PROGRESS, progress.model_dump_json())
         return packed.getvalue()
 

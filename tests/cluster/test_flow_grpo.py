@@ -139,20 +139,19 @@ def build() -> Iterator[Any]:
         playground = Playground(create_environment=world, broadcast_rewards=spread_evenly, cases=tuple(map(colour_case, range(40))))
         chosen = FlowGRPOSettings(**{"learning_rate": 0.2, "kl_coefficient": 0.0, **settings})
         config = FlowGRPOConfig().training(create_policy=policy, playground=playground, settings=chosen)
-        built.append(config.env_runners(num_env_runners=runners).debugging(seed=seed).build_algo())
+        built.append(config.env_runners(num_env_runners=runners).debugging(seed=seed).build_flow_grpo())
         return built[-1]
 
     yield build_one
     for algorithm in built:
-        algorithm.stop()
+        algorithm.close()
 
 
 def curve_of(algorithm: FlowGRPO, iterations: int) -> list[dict[str, float]]:
     """The metrics of some more iterations, without the seconds they took."""
     curve = []
     for _ in range(iterations):
-        algorithm.train()
-        curve.append({name: value for name, value in algorithm.latest.items() if name not in SECONDS})
+        curve.append({name: value for name, value in algorithm.iterate().items() if name not in SECONDS})
     return curve
 
 
@@ -193,19 +192,19 @@ def test_a_batch_sampled_by_other_weights_is_refused(build: Any) -> None:
     algorithm = build()
     write_weights(algorithm.policy.network, {"scores": np.ones((4, 4), np.float32)})
     with pytest.raises(ContractBroken, match="must be sampled by the weights that learn from it"):
-        algorithm.train()
+        algorithm.iterate()
 
 
 def test_a_policy_that_misstates_its_log_probabilities_is_found_out(build: Any) -> None:
     with pytest.raises(ContractBroken, match="every probability ratio must be 1"):
-        build(policy=partial(ColourPolicy, misstated=-0.01)).train()
+        build(policy=partial(ColourPolicy, misstated=-0.01)).iterate()
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(build: Any) -> None:
     algorithm = build(world=partial(ColourWorld, correct_call=3e38))
     before = read_weights(algorithm.policy.network)
     with pytest.raises(InvalidInput, match="must stay finite"):
-        algorithm.train()
+        algorithm.iterate()
     after = algorithm.state_to_resume().tensors["weights/scores"]
     assert np.array_equal(after, before["scores"])
 

@@ -64,6 +64,9 @@ class FlowGRPOConfig(AlgorithmConfig):
             )
         return self
 
+    def build_flow_grpo(self) -> "FlowGRPO":
+        return cast(FlowGRPO, self.build_algo())
+
     @property
     def groups_per_runner(self) -> int:
         return ceil(self.settings.cases_per_iteration / max(1, self.num_env_runners))
@@ -104,6 +107,14 @@ class FlowGRPO(Algorithm):
         seconds = {"sampling_seconds": played - began, "learning_seconds": learned - played, "syncing_seconds": perf_counter() - learned}
         self.latest = {**_sample_metrics(sample, batch), **learning, **seconds}
         self.metrics.log_dict(self.latest, key=METRICS, window=1)
+
+    def iterate(self) -> Mapping[str, float]:
+        """One iteration, and what it measured."""
+        self.train()
+        return self.latest
+
+    def close(self) -> None:
+        self.stop()
 
     @property
     def policy(self) -> TrainablePolicy:

@@ -27,7 +27,7 @@ def weights_digest(network: nn.Module) -> str:
     """SHA-256 over name, shape and bytes of every parameter that learns."""
     digest = hashlib.sha256()
     for name, values in sorted(_learning(network).items()):
-        array = np.ascontiguousarray(values.detach().cpu().numpy())
+        array = np.asarray(values.detach().cpu().numpy(), order="C")
         digest.update(f"{name}{array.dtype}{array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()

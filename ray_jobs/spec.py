@@ -1,0 +1,95 @@
+"""What a job is asked and what it answers, as files that outlive both sides."""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlparse
+
+from pyarrow import fs
+from pydantic import BaseModel, ConfigDict
+
+from agentgym.errors import InvalidInput, Unavailable
+from agentgym.store import ArtifactRef, write_atomically
+from agentgym.training.config import TrainingConfig
+from agentgym.training.result import IterationMetrics
+
+
+class TrainPolicySpec(BaseModel):
+    """Train the checkpoint on the pack.   store: where the new checkpoint is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pack: ArtifactRef
+    checkpoint: ArtifactRef
+    config: TrainingConfig = TrainingConfig()
+    store: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the result: contents and configuration, not where they lie."""
+        decisive = f"{self.pack.digest}\n{self.checkpoint.digest}\n{self.config.model_dump_json()}"
+        return hashlib.sha256(decisive.encode()).hexdigest()
+
+
+class TrainPolicyResult(BaseModel):
+    """The trained checkpoint, and each iteration in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: ArtifactRef
+    curve: tuple[IterationMetrics, ...]
+
+
+class Progress(BaseModel):
+    """One line on a job's standard output: `done` of `total` iterations, and what the last of them measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    done: int
+    total: int
+    metrics: IterationMetrics
+
+
+def read_address(address: str) -> bytes | None:
+    """The bytes at a path, a `file://` or an `s3://` address; None when nothing is there."""
+    files, path = _located(address)
+    try:
+        with files.open_input_stream(path) as stream:
+            return bytes(stream.read())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"A job must be able to read {address}; it said {error}. Check the address and the permissions.") from error
+
+
+def write_address(address: str, content: bytes) -> None:
+    """Writes whole or not at all."""
+    files, path = _located(address)
+    if isinstance(files, fs.LocalFileSystem):
+        write_atomically(Path(path), content)
+        return
+    try:
+        with files.open_output_stream(path) as stream:
+            stream.write(content)
+    except OSError as error:
+        raise Unavailable(f"A job must be able to write {address}; it said {error}. Check the address and the permissions.") from error
+
+
+def remove_address(address: str) -> None:
+    files, path = _located(address)
+    if files.get_file_info(path).type != fs.FileType.NotFound:
+        files.delete_file(path)
+
+
+def beside(address: str, name: str) -> str:
+    """The address of `name` in the folder of `address`."""
+    return f"{address.rpartition('/')[0]}/{name}" if "/" in address else name
+
+
+def _located(address: str) -> tuple[fs.FileSystem, str]:
+    scheme = urlparse(address).scheme
+    if scheme in ("", "file"):
+        return fs.LocalFileSystem(), str(Path(urlparse(address).path if scheme else address).absolute())
+    if scheme == "s3":
+        files, path = fs.FileSystem.from_uri(address)
+        return files, path
+    raise InvalidInput(f"An address is a path, file:// or s3://; got {address!r}. Give one of them.")

@@ -1,0 +1,90 @@
+"""Trains a policy: `python -m ray_jobs.train_policy --spec FILE|URI --result FILE|URI`.
+
+Standard output has a `Progress` line for each iteration. Exit code 0: the result is written; 2: the input is bad, do not try again;
+anything else: try again. A run that was killed goes on from its last resume point, kept beside the result under the spec's digest.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from signal import SIGTERM, default_int_handler, signal
+
+from pydantic import ValidationError
+
+from agentgym.errors import AgentGymError, InvalidInput
+from agentgym.settings import read_settings, silence
+from agentgym.store import open_store
+from agentgym.training.result import IterationMetrics
+from agentgym.training.resume_point import ResumePoint
+from ray_jobs.orphan import end_with_parent
+from ray_jobs.spec import Progress, TrainPolicyResult, TrainPolicySpec, beside, read_address, remove_address, write_address
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; what went wrong is the last line on standard error."""
+    parser = argparse.ArgumentParser(prog="ray_jobs.train_policy", description="Train a policy on-policy, as a spec file says.")
+    parser.add_argument("--spec", required=True, help="path, file:// or s3:// of a TrainPolicySpec")
+    parser.add_argument("--result", required=True, help="path, file:// or s3:// the TrainPolicyResult is written to")
+    given = parser.parse_args(arguments)
+    signal(SIGTERM, default_int_handler)
+    end_with_parent(os.environ)
+    try:
+        run(spec_address=given.spec, result_address=given.result)
+    except AgentGymError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def run(*, spec_address: str, result_address: str) -> None:
+    """Reads the spec, trains from where an earlier try stopped, and writes the result."""
+    settings = read_settings()
+    silence(settings, os.environ)
+    spec = _read_spec(spec_address)
+
+    # Only now: the libraries below read their environment when they are imported.
+    from agentgym.policies.checkpoint import Checkpoint
+    from agentgym.scenarios.pack import ScenarioPack
+    from agentgym.training.trainer import train_policy
+
+    pack = ScenarioPack.from_bytes(open_store(spec.pack.uri).read(spec.pack))
+    checkpoint = Checkpoint.from_bytes(open_store(spec.checkpoint.uri).read(spec.checkpoint))
+    resume_address = beside(result_address, f"resume-{spec.digest[:16]}.zip")
+    kept = read_address(resume_address)
+    trained = train_policy(
+        pack,
+        checkpoint,
+        spec.config,
+        on_iteration=_progress_printer(spec.config.iterations),
+        resume_point=None if kept is None else ResumePoint.from_bytes(kept),
+        on_resume_point=lambda point: write_address(resume_address, point.to_bytes()),
+        ray_address=settings.ray_address,
+    )
+    written = open_store(spec.store).write(trained.checkpoint.to_bytes(), suffix=".zip")
+    result = TrainPolicyResult(checkpoint=written, curve=tuple(trained.curve))
+    write_address(result_address, result.model_dump_json().encode())
+    remove_address(resume_address)
+
+
+def _read_spec(address: str) -> TrainPolicySpec:
+    content = read_address(address)
+    if content is None:
+        raise InvalidInput(f"--spec must lead to a file; nothing is at {address}. Write the spec there first.")
+    try:
+        return TrainPolicySpec.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InvalidInput(f"A spec must have the fields of TrainPolicySpec; {where}: {first['msg']}. Mend {address}.") from error
+
+
+def _progress_printer(total: int) -> Callable[[IterationMetrics], None]:
+    def print_progress(metrics: IterationMetrics) -> None:
+        print(Progress(done=metrics.iteration, total=total, metrics=metrics).model_dump_json(), flush=True)
+
+    return print_progress
+
+
+if __name__ == "__main__":
+    sys.exit(main())
