@@ -5,7 +5,6 @@ that could give an answer away comes from other conversations: known values from
 two thirds.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -15,14 +14,17 @@ from torch import Tensor
 
 from agentgym.episode import Outcome
 from agentgym.errors import InsufficientData
-from agentgym.policies.planner.acts import WordWeights, act_options
+from agentgym.policies.planner.acts import act_options
 from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
+from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.calibration import call_readiness, omission_readiness
 from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
 from agentgym.policies.planner.fitting import FOLDS, Examples, FitSettings, fit_head
 from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
-from agentgym.policies.planner.network import Options, PlannerNetwork
+from agentgym.policies.planner.network import PlannerNetwork
 from agentgym.policies.planner.planner import Knowledge, Planner, PlannerConfig, act_evidence
+from agentgym.policies.planner.word_table import Table
+from agentgym.policies.planner.word_weights import learn_word_weights
 from agentgym.policies.planner.words import words_of
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
@@ -97,7 +99,7 @@ class _Imitation:
     def planner(self) -> Planner:
         torch.manual_seed(self.seed)
         network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden)
-        knowledge = Knowledge(self._gazetteer(self.traces), _word_weights(self.traces))
+        knowledge = Knowledge(self._gazetteer(self.traces), learn_word_weights([_words(trace) for trace in self.traces]))
         planner = Planner(network, knowledge, self.config.planner)
         turns = self._turns()
         arguments = self._fit_arguments(network, turns)
@@ -119,23 +121,23 @@ class _Imitation:
                 self.on_progress("reading", number / len(self.traces))
         return turns
 
-    def _fit_arguments(self, network: PlannerNetwork, turns: Sequence[Sequence[Turn]]) -> tuple[Tensor, ...]:
+    def _fit_arguments(self, network: PlannerNetwork, turns: Sequence[Sequence[Turn]]) -> tuple[Table, ...]:
         """Fits the argument head; its tables by fold."""
         rng = np.random.default_rng(self.seed)
         of_trace = [list(argument_examples(turns_of_trace, rng, bits=self.bits)) for turns_of_trace in turns]
         drop, stage = _without_gazetteer, self._stage("arguments")
         return fit_head(network.argument, self._examples(of_trace), ARGUMENT_FIT, seed=self.seed, on_progress=stage, drop=drop)
 
-    def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], argument_tables: Sequence[Tensor]) -> None:
+    def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], argument_tables: Sequence[Table]) -> None:
         """Fits the act head to turns whose arguments are weighed as if their conversation were new."""
         head = planner.network.argument
-        final, of_trace = head.table.data.clone(), []
+        final, of_trace = head.table.data[:, 0].numpy().copy(), []
         for number, (part, turns_of_trace) in enumerate(zip(self.parts, turns, strict=True)):
-            head.table.data.copy_(argument_tables[part % FOLDS])
+            head.write_table(argument_tables[part % FOLDS])
             of_trace.append(list(_act_examples(planner, turns_of_trace)))
             if number % 50 == 0:
                 self.on_progress("weighing", number / len(turns))
-        head.table.data.copy_(final)
+        head.write_table(final)
         fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=self._stage("acts"))
 
     def _examples(self, of_trace: Sequence[Sequence[Options]]) -> Examples:
@@ -166,11 +168,8 @@ def _parts(traces: Sequence[Trace], seed: int) -> list[int]:
     return [part[trace.cluster_id] for trace in traces]
 
 
-def _word_weights(traces: Sequence[Trace]) -> WordWeights:
-    """Inverse document frequency of every word said in two traces or more (Spärck Jones 1972)."""
-    counts = Counter(word for trace in traces for word in {word for message in trace.messages for word in words_of(message.content)})
-    unseen = float(np.log(1 + len(traces)))
-    return WordWeights({word: float(np.log((1 + len(traces)) / count)) for word, count in sorted(counts.items()) if count > 1}, unseen)
+def _words(trace: Trace) -> list[str]:
+    return [word for message in trace.messages for word in words_of(message.content)]
 
 
 def _without_gazetteer(dense: Tensor, segments: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,163 +1,166 @@
 """The options for what to do next: inform, ask for what a tool still lacks, or call a tool; with their features."""
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentgym.policies.planner import state as column
-from agentgym.policies.planner.arguments import SlotOptions
+from agentgym.policies.planner.arguments import FROM_RESULT, IS_NEW, SAID_BY_AGENT, SAID_BY_USER, Layout, Rows
 from agentgym.policies.planner.context import full_context
+from agentgym.policies.planner.readings import Readings
 from agentgym.policies.planner.slots import ToolView
 from agentgym.policies.planner.state import CallMade, Key, State
-from agentgym.policies.planner.words import Ids, content_words, crossed, word_ids, words_of
+from agentgym.policies.planner.word_weights import WordWeights
+from agentgym.policies.planner.words import Ids, content_words, crossed, name_words, word_ids
 
 Kind = Literal["inform", "ask", "call"]
 KINDS: Final[tuple[Kind, ...]] = ("inform", "ask", "call")
-_STEP, _TOOL, _ALIKE = 16, 32, 10
-ACT_FEATURES: Final = len(KINDS) + _STEP + _TOOL + _ALIKE
-ASK_FROM = 0.1
+ASK_FROM: Final = 0.1
 """An argument counts as missing when the probability that nothing fits it yet is at least this."""
 
-_CONFIRMING = (
-    "confirm",
-    "is that right",
-    "is this correct",
-    "correct?",
-    "shall i",
-    "verify",
-    "right?",
-    "check the",
-    "should i",
-    "would you like me to",
-)
+# Columns of an option, in blocks: its kind, the step, the tool as declared, its arguments now, its calls so far, words in common.
+_STEP, _DECLARED, _ARGUMENTS, _HISTORY, _ALIKE = 16, 3, 14, 13, 10
+_TOOL = _DECLARED + _ARGUMENTS + _HISTORY + _ALIKE
+ACT_FEATURES: Final = len(KINDS) + _STEP + _TOOL
+_CONFIRMING = ("confirm", "is that right", "is this correct", "correct?", "shall i", "verify", "right?", "check the", "should i")
 
 
-class SlotReading:
-    """What the network makes of one argument now: a score for each of its options, the last of them for nothing."""
-
-    def __init__(self, options: SlotOptions, scores: NDArray[np.float32]) -> None:
-        self.options, self.scores = options, scores
-        weights = np.exp(scores - scores.max())
-        self.probabilities = weights / weights.sum()
-        self.absent = float(self.probabilities[-1])
-        self.best = int(scores[:-1].argmax()) if len(options.keys) else None
-        self.surest = 0.0 if self.best is None else float(self.probabilities[self.best])
-
-    def possible(self, taken: Collection[Key]) -> NDArray[np.intp]:
-        """Places of the options left: not nothing where a value is required, not what another argument took unless only that is left."""
-        count = len(self.options.keys)
-        free = [place for place, key in enumerate(self.options.keys) if key not in taken] if taken else range(count)
-        places = list(free) or list(range(count))
-        return np.array(places if self.options.is_required and count else [*places, count], np.intp)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ActOption:
-    """Something to do: `inform`, or `ask` or `call` with a tool."""
+class ActOption(NamedTuple):
+    """Something to do: `inform`, or `ask` or `call` with the tool at this place in scope."""
 
     kind: Kind
-    view: ToolView | None = None
-
-    @property
-    def name(self) -> str:
-        return self.kind if self.view is None else f"{self.kind} {self.view.tool.name}"
+    tool: int = -1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ActOptions:
-    """Everything that could be done now.
+    """Everything that could be done now: inform, then ask with each tool, then call each tool.
 
     dense: shape (O, ACT_FEATURES).   cells: of each distinct option word against the context, shape (B, C).
     links: which words belong to which option, as (option, word), shape (L, 2).   is_possible: shape (O,).
     """
 
     options: tuple[ActOption, ...]
-    dense: NDArray[np.float32]
+    dense: Rows
     cells: NDArray[np.int32]
     links: NDArray[np.int32]
     is_possible: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class WordWeights:
-    """How telling a word is: the logarithm of how few conversations have it."""
-
-    weights: Mapping[str, float] = field(default_factory=dict)
-    unseen: float = 3.0
-
-    def alike(self, words: frozenset[str], others: frozenset[str]) -> float:
-        """Cosine of two sets of words, each word weighing as much as it tells."""
-        shared = words & others
-        if not shared:
-            return 0.0
-        return self._length(shared) ** 2 / (self._length(words) * self._length(others))
-
-    def _length(self, words: frozenset[str]) -> float:
-        return math.sqrt(sum(self.weights.get(word, self.unseen) ** 2 for word in words)) or 1.0
-
-
-def act_options(state: State, readings: Sequence[Sequence[SlotReading]], weights: WordWeights, *, bits: int) -> ActOptions:
-    """The options of this moment; `readings` of the arguments of each tool in scope, in order."""
-    views = state.scene.views
-    plans = [_Plan.of(state, view, reading) for view, reading in zip(views, readings, strict=True)]
-    options = [ActOption("inform"), *(ActOption("ask", view) for view in views), *(ActOption("call", view) for view in views)]
-    dense = np.zeros((len(options), ACT_FEATURES), np.float32)
-    count = len(views)
+def act_options(state: State, readings: Readings, weights: WordWeights, *, bits: int) -> ActOptions:
+    """The options of this moment, given how sure every argument is."""
+    plan = _plan(state, readings)
+    count = len(state.scene.views)
+    dense = np.zeros((2 * count + 1, ACT_FEATURES), np.float32)
     dense[0, 0] = dense[1 : count + 1, 1] = dense[count + 1 :, 2] = 1
-    first = len(KINDS)
-    dense[:, first : first + _STEP] = _step_features(state, plans)
-    if views:
-        tools = np.concatenate([np.array([_tool_features(state, plan) for plan in plans], np.float32), _alikeness(state, weights)], axis=1)
-        dense[1 : count + 1, first + _STEP :] = dense[count + 1 :, first + _STEP :] = tools
-    cells, links = _words(state, plans, bits)
-    is_possible = np.array([True, *(plan.lacks for plan in plans), *(plan.can_call for plan in plans)])
-    return ActOptions(options=tuple(options), dense=dense, cells=cells, links=links, is_possible=is_possible)
+    dense[:, len(KINDS) : len(KINDS) + _STEP] = _step_features(state, plan)
+    tools = np.concatenate([plan.features, _history(state, plan), _alikeness(state, weights)], axis=1)
+    dense[1 : count + 1, len(KINDS) + _STEP :] = dense[count + 1 :, len(KINDS) + _STEP :] = tools
+    cells, links = _words(state, plan, bits)
+    is_possible = np.concatenate([[True], plan.lacks, plan.can_call])
+    return ActOptions(options=_options(count), dense=dense, cells=cells, links=links, is_possible=is_possible)
+
+
+@lru_cache(maxsize=256)
+def _options(count: int) -> tuple[ActOption, ...]:
+    return (ActOption("inform"), *(ActOption("ask", tool) for tool in range(count)), *(ActOption("call", tool) for tool in range(count)))
+
+
+# --- the call each tool would be called with now ---
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
-    """The call that a tool would be called with now.
+    """For each tool in scope, the call it would get.
 
-    known: for each required argument, the probability that its value is there.   arguments: what would be given.
+    least_known, all_known: of its required arguments, the probability that the least known is there, and that all are, shape (T,).
+    lacks, can_call: whether something may be missing, and whether every required argument has a candidate, shape (T,).
+    arguments: what would be given, by tool.   features: shape (T, _DECLARED + _ARGUMENTS).
     """
 
-    view: ToolView
-    known: tuple[float, ...]
-    certainty: tuple[float, ...]
-    arguments: dict[str, Key]
-    places: tuple[int, ...]
-    lacks: bool
-    can_call: bool
-    past: CallMade | None
-
-    @classmethod
-    def of(cls, state: State, view: ToolView, readings: Sequence[SlotReading]) -> "_Plan":
-        known = tuple(1 - readings[number].absent for number in sorted(view.required))
-        given = [reading for reading in readings if reading.options.keys and (reading.options.is_required or reading.absent < 0.5)]
-        arguments = {reading.options.slot.name: reading.options.keys[reading.best or 0] for reading in given}
-        return cls(
-            view=view,
-            known=known,
-            certainty=tuple(reading.surest for reading in given),
-            arguments=arguments,
-            places=tuple(state.index[key] for key in arguments.values() if key in state.index),
-            lacks=any(probability <= 1 - ASK_FROM for probability in known),
-            can_call=all(readings[number].best is not None for number in view.required),
-            past=next((call for call in reversed(state.calls) if call.name == view.tool.name), None),
-        )
-
-    @property
-    def all_known(self) -> float:
-        return math.prod(self.known)
+    least_known: Rows
+    all_known: Rows
+    lacks: NDArray[np.bool_]
+    can_call: NDArray[np.bool_]
+    arguments: tuple[dict[str, Key], ...]
+    features: Rows
 
 
-def _step_features(state: State, plans: Sequence[_Plan]) -> list[float]:
-    last_agent = state.said.last_agent.lower()
+class _Membership(NamedTuple):
+    """Which blocks belong to which tool, shape (T, B); and of those, the required ones."""
+
+    all: Rows
+    required: Rows
+
+
+@lru_cache(maxsize=256)
+def _membership(layout: Layout) -> _Membership:
+    belongs = (np.arange(len(layout.views))[:, None] == layout.tool_of[None, :]).astype(np.float32)
+    return _Membership(belongs, belongs * layout.is_required)
+
+
+@lru_cache(maxsize=256)
+def _declared(views: tuple[ToolView, ...]) -> Rows:
+    rows = [
+        (0.5 if view.tool.writes is None else view.tool.writes, len(view.required), len(view.slots) - len(view.required)) for view in views
+    ]
+    return np.array(rows, np.float32).reshape(-1, _DECLARED)
+
+
+def _plan(state: State, readings: Readings) -> _Plan:
+    layout = readings.table.layout
+    belongs, required = _membership(layout)
+    known = 1 - readings.absent
+    has_candidate = readings.best >= 0
+    given = has_candidate & (layout.is_required | (readings.absent < 0.5))
+    least_known = np.where(required > 0, known, 1).min(axis=1, initial=1)
+    all_known = np.where(required > 0, known, 1).prod(axis=1)
+    can_call = (required @ ~has_candidate) == 0
+    best = readings.best_rows()[:, [SAID_BY_USER, SAID_BY_AGENT, FROM_RESULT, IS_NEW]] * given[:, None]
+    counts = required.sum(axis=1)
+    features = np.column_stack(
+        [
+            _declared(layout.views),
+            least_known,
+            np.where(counts > 0, required @ known / np.maximum(counts, 1), 1),
+            all_known,
+            required @ (known < 0.5),
+            np.where(belongs * given > 0, readings.surest, 1).min(axis=1, initial=1),
+            np.where(belongs * given > 0, readings.surest, 1).prod(axis=1),
+            belongs @ given,
+            belongs @ best,
+            can_call,
+            _questioned(state, layout),
+        ]
+    )
+    lacks = (required @ (known <= 1 - ASK_FROM)) > 0
+    return _Plan(least_known, all_known, lacks, can_call, _planned(layout, readings, given), features.astype(np.float32))
+
+
+def _questioned(state: State, layout: Layout) -> Rows:
+    """Words of the agent's question that each tool, and its required arguments, share; shape (T, 2)."""
+    question = frozenset(state.said.question)
+    if not question:
+        return np.zeros((len(layout.views), 2), np.float32)
+    rows = [(len(question & view.words), any(view.slots[place].words & question for place in view.required)) for view in layout.views]
+    return np.array(rows, np.float32).reshape(-1, 2)
+
+
+def _planned(layout: Layout, readings: Readings, given: NDArray[np.bool_]) -> tuple[dict[str, Key], ...]:
+    arguments: tuple[dict[str, Key], ...] = tuple({} for _ in layout.views)
+    for block in np.flatnonzero(given).tolist():
+        arguments[layout.blocks[block].tool][layout.slots[layout.blocks[block].slot].name] = readings.best_key(block)
+    return arguments
+
+
+# --- features ---
+
+
+def _step_features(state: State, plan: _Plan) -> list[float]:
+    said, last_agent = state.said, state.said.last_agent.lower()
     latest = state.calls[-1] if state.calls else None
     is_result = state.last_role == "tool"
     return [
@@ -167,110 +170,120 @@ def _step_features(state: State, plans: Sequence[_Plan]) -> list[float]:
         min(state.found.rows, 20),
         "?" in last_agent,
         any(cue in last_agent for cue in _CONFIRMING),
-        "?" in state.said.last_user,
-        state.said.turns,
+        "?" in said.last_user,
+        said.turns,
         len(state.calls),
-        sum(call.turn == state.said.turns for call in state.calls),
+        sum(call.turn == said.turns for call in state.calls),
         min(state.messages - state.last_call_message, 30) if state.calls else 30,
-        len(plans),
-        state.said.has_system,
-        max((plan.all_known for plan in plans), default=0.0),
-        max((min(plan.known, default=1.0) for plan in plans), default=0.0),
-        state.said.agent_turn == state.said.turns,
-    ]
-
-
-def _tool_features(state: State, plan: _Plan) -> list[float]:
-    view, past = plan.view, plan.past
-    latest = state.calls[-1] if state.calls else None
-    known = sorted(plan.known) or [1.0]
-    calls = [call for call in state.calls if call.name == view.tool.name]
-    changed = [name for name, key in plan.arguments.items() if past is not None and past.arguments.get(name) != key]
-    table = state.table
-    return [
-        0.5 if view.tool.writes is None else view.tool.writes,
-        len(calls),
-        past is not None,
-        past is not None and bool(past.is_error),
-        past is not None and past.is_error is False,
-        past is not None and past.turn == state.said.turns,
-        latest is not None and latest.name == view.tool.name,
-        latest is not None and latest.name.partition(".")[0] == view.tool.service,
-        len(plan.known),
-        len(view.slots) - len(plan.known),
-        known[0],
-        sum(known) / len(known),
-        plan.all_known,
-        known[1] if len(known) > 1 else 1.0,
-        sum(probability < 0.5 for probability in known),
-        min(plan.certainty, default=1.0),
-        math.prod(plan.certainty),
         len(plan.arguments),
-        past is not None and plan.arguments == past.arguments,
-        sum(call.arguments == plan.arguments and call.is_error is False for call in calls),
-        sum(call.arguments == plan.arguments and call.is_error is True for call in calls),
-        len(changed) if past is not None else -1,
-        sum(bool(table[place, column.USER_TURN] == state.said.turns) for place in plan.places),
-        sum(bool(table[place, column.AGENT_TURN] == state.said.agent_turn >= 0) for place in plan.places),
-        sum(bool(table[place, column.RESULT_CALL] >= 0) for place in plan.places),
-        sum(bool(table[place, column.NEWEST] > state.last_call_message) for place in plan.places),
-        sum(latest.arguments.get(name) == key for name, key in plan.arguments.items()) if latest is not None else -1,
-        len(plan.places) / max(1, len(plan.arguments)),
-        len(set(state.said.question) & view.words),
-        any(view.slots[place].words & set(state.said.question) for place in view.required),
-        any(call.arguments == plan.arguments for call in state.calls if call.name != view.tool.name),
-        plan.can_call,
+        said.has_system,
+        plan.all_known.max(initial=0),
+        plan.least_known.max(initial=0),
+        said.agent_turn == said.turns,
     ]
 
 
-def _alikeness(state: State, weights: WordWeights) -> NDArray[np.float32]:
-    """How much what was said resembles each tool, as it is and against the other tools, shape (tools, _ALIKE)."""
-    said = [content_words(text) for text in (state.said.last_user, state.said.last_agent, state.said.first_user)]
-    latest = frozenset(words_of(state.calls[-1].name)) if state.calls else frozenset[str]()
-    rows = [
-        [
-            *(_alike(weights, words, view.words) for words in said),
-            _alike(weights, said[0], frozenset(view.verbs)),
-            _alike(weights, latest, view.words),
-        ]
-        for view in state.scene.views
+def _history(state: State, plan: _Plan) -> Rows:
+    """What each tool was called with before, shape (T, _HISTORY)."""
+    rows = np.zeros((len(plan.arguments), _HISTORY), np.float32)
+    rows[:, 11:] = -1
+    if not state.calls:
+        return rows
+    latest = state.calls[-1]
+    calls: dict[str, list[CallMade]] = {}
+    for call in state.calls:
+        calls.setdefault(call.name, []).append(call)
+    for tool, (view, arguments) in enumerate(zip(state.scene.views, plan.arguments, strict=True)):
+        rows[tool, 0] = latest.name.partition(".")[0] == view.tool.service
+        rows[tool, 12] = sum(latest.arguments.get(name) == key for name, key in arguments.items())
+        if view.tool.name in calls:
+            rows[tool, 1:12] = _past_features(state, calls[view.tool.name], arguments, latest)
+    return rows
+
+
+def _past_features(state: State, calls: list[CallMade], arguments: Mapping[str, Key], latest: CallMade) -> tuple[float, ...]:
+    past = calls[-1]
+    is_same = arguments == past.arguments
+    return (
+        len(calls),
+        1,
+        bool(past.is_error),
+        past.is_error is False,
+        past.turn == state.said.turns,
+        latest is past,
+        is_same,
+        sum(call.arguments == arguments and call.is_error is False for call in calls),
+        sum(call.arguments == arguments and call.is_error is True for call in calls),
+        is_same and bool(past.is_error),
+        sum(past.arguments.get(name) != key for name, key in arguments.items()),
+    )
+
+
+def _alikeness(state: State, weights: WordWeights) -> Rows:
+    """How much what was said resembles each tool, as it is and against the other tools, shape (T, _ALIKE)."""
+    views, said = state.scene.views, state.said
+    columns = [
+        *(_resemblance(weights, text, views) for text in (said.last_user, said.last_agent, said.first_user)),
+        _verb_resemblance(weights, said.last_user, views),
+        _resemblance(weights, " ".join(name_words(state.calls[-1].name)) if state.calls else "", views),
     ]
-    alike = np.array(rows, np.float32)
-    return np.concatenate([alike, alike - alike.mean(axis=0)], axis=1)
+    alike = np.column_stack(columns)
+    return np.concatenate([alike, alike - alike.mean(axis=0)] if len(views) else [alike, alike], axis=1)
 
 
-def _alike(weights: WordWeights, words: frozenset[str], others: frozenset[str]) -> float:
-    return weights.alike(words, others)
+@lru_cache(maxsize=16384)
+def _resemblance(weights: WordWeights, text: str, views: tuple[ToolView, ...]) -> Rows:
+    words = content_words(text)
+    return np.array([weights.alike(words, view.words) for view in views], np.float32)
+
+
+@lru_cache(maxsize=16384)
+def _verb_resemblance(weights: WordWeights, text: str, views: tuple[ToolView, ...]) -> Rows:
+    words = content_words(text)
+    return np.array([weights.alike(words, frozenset(view.verbs)) for view in views], np.float32)
 
 
 # --- hashed words ---
 
 
-def _words(state: State, plans: Sequence[_Plan], bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    described = [("inform",), *(_ask_words(plan) for plan in plans), *(_call_words(state, plan) for plan in plans)]
+class _Vocabulary(NamedTuple):
+    """The words that describe the options of some tools, whatever the state: their ids, and (option, word) links."""
+
+    ids: Ids
+    links: NDArray[np.int32]
+
+
+@lru_cache(maxsize=256)
+def _vocabulary(views: tuple[ToolView, ...]) -> _Vocabulary:
+    described = [("inform",), *(_named("ask", view) for view in views), *(_named("call", view) for view in views)]
     places = {word: place for place, word in enumerate(dict.fromkeys(word for words in described for word in words))}
     links = [(option, places[word]) for option, words in enumerate(described) for word in words]
-    return _crossed_words(full_context(state), word_ids(list(places)), bits), np.array(links, np.int32)
+    return _Vocabulary(word_ids(list(places)), np.array(links, np.int32))
 
 
-def _crossed_words(context: Ids, words: Ids, bits: int) -> NDArray[np.int32]:
-    return crossed(words[:, None], context, bits=bits)
+def _named(kind: Kind, view: ToolView) -> tuple[str, ...]:
+    return (kind, f"{kind} writes:{view.tool.writes}", *dict.fromkeys(f"{kind} {word}" for word in view.verbs))
 
 
-@lru_cache(maxsize=4096)
-def _named(kind: str, view: ToolView) -> tuple[str, ...]:
-    return (kind, f"{kind} writes:{view.tool.writes}", *(f"{kind} {word}" for word in view.verbs))
+def _words(state: State, plan: _Plan, bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Every word that describes an option against the context; what describes a call now comes after what always does."""
+    fixed = _vocabulary(state.scene.views)
+    places: dict[str, int] = {}
+    first_call, links = len(plan.arguments) + 1, []
+    for tool, words in enumerate(_situations(state, plan)):
+        links += [(first_call + tool, len(fixed.ids) + places.setdefault(word, len(places))) for word in words]
+    ids = np.concatenate([fixed.ids, word_ids(list(places))])
+    cells = crossed(ids[:, None], full_context(state)[None], bits=bits)
+    return cells, np.concatenate([fixed.links, np.array(links, np.int32).reshape(-1, 2)])
 
 
-def _ask_words(plan: _Plan) -> tuple[str, ...]:
-    return _named("ask", plan.view)
-
-
-def _call_words(state: State, plan: _Plan) -> tuple[str, ...]:
-    latest = state.calls[-1] if state.calls else None
-    is_same_service = latest is not None and latest.name.partition(".")[0] == plan.view.tool.service
-    situation = (
-        f"{plan.past is not None}{is_same_service}{min(plan.known, default=1.0) > 0.4}"
-        f"{plan.past is not None and plan.past.arguments == plan.arguments}"
-    )
-    return (*_named("call", plan.view), f"call {situation}", f"call {situation} writes:{plan.view.tool.writes}")
+def _situations(state: State, plan: _Plan) -> list[tuple[str, str]]:
+    """For each tool, how things stand for calling it: called before, of the service called last, arguments there, the same call again."""
+    latest = state.calls[-1].name.partition(".")[0] if state.calls else None
+    past = {call.name: call.arguments for call in state.calls}
+    situations = []
+    for tool, view in enumerate(state.scene.views):
+        before = past.get(view.tool.name)
+        now = f"{before is not None}{latest == view.tool.service}{plan.least_known[tool] > 0.4}{before == plan.arguments[tool]}"
+        situations.append((f"call {now}", f"call {now} writes:{view.tool.writes}"))
+    return situations

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agentgym.policies.planner.network import Head, Options
+from agentgym.policies.planner.batch import Options
+from agentgym.policies.planner.network import Head
 
 _WEIGHTS = np.round(np.arange(-2.0, 2.01, 0.1), 1)
 _SMOOTH = np.ones(5) / 5

@@ -9,11 +9,11 @@ from pydantic import JsonValue
 
 from agentgym.messages import Message, ToolCall
 from agentgym.policies.planner.acts import ActOptions, Kind
-from agentgym.policies.planner.arguments import SlotOptions, tool_slot_options
+from agentgym.policies.planner.arguments import ArgumentTable, argument_table
+from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.gazetteer import Gazetteer
-from agentgym.policies.planner.network import Options
-from agentgym.policies.planner.slots import CHOICE, FLAG, ToolView, same_value, tool_views
-from agentgym.policies.planner.state import State, flag_key, opening_state
+from agentgym.policies.planner.slots import CHOICE, FLAG, Slot, ToolView, same_value, tool_views
+from agentgym.policies.planner.state import Key, State, flag_key, opening_state
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
 
@@ -102,34 +102,31 @@ def argument_examples(turns: Sequence[Turn], rng: np.random.Generator, *, bits: 
 
 def _labelled(state: State, call: ToolCall, *, is_due: bool, bits: int) -> Iterator[Options]:
     view = next(view for view in state.scene.views if view.tool.name == call.name)
-    for options in tool_slot_options(state, view, bits=bits):
-        chosen = _chosen(state, options, call.arguments, is_due=is_due)
+    table = argument_table(state, bits=bits, views=(view,))
+    for block in range(len(table.layout.blocks)):
+        chosen = _chosen(state, table, block, call.arguments, is_due=is_due)
         if chosen is not None:
-            yield Options("argument", options.dense, options.cells, chosen=chosen)
+            yield Options("argument", *table.evidence(block), chosen=chosen)
 
 
-def _chosen(state: State, options: SlotOptions, arguments: Mapping[str, JsonValue], *, is_due: bool) -> int | None:
+def _chosen(state: State, table: ArgumentTable, block: int, arguments: Mapping[str, JsonValue], *, is_due: bool) -> int | None:
     """The place of what was given; None where it is not among the candidates, which teaches nothing."""
-    nothing = len(options.keys)
-    value = arguments.get(options.slot.name)
+    slot, keys = table.slot(block), table.keys(block)
+    value = arguments.get(slot.name)
     if value is None:
-        return nothing
-    place = _place(options, value)
-    if place is None:
-        return None if is_due else nothing
-    return place if is_due or _is_there(state, options, place) else nothing
-
-
-def _place(options: SlotOptions, value: JsonValue) -> int | None:
+        return len(keys)
     key = same_value(value)
-    return next((place for place, (_, other) in enumerate(options.keys) if other == key), None)
+    place = next((place for place, (_, other) in enumerate(keys) if other == key), None)
+    if is_due or (place is not None and _is_there(state, slot, keys[place])):
+        return place
+    return len(keys)
 
 
-def _is_there(state: State, options: SlotOptions, place: int) -> bool:
+def _is_there(state: State, slot: Slot, key: Key) -> bool:
     """Whether a candidate was met in the conversation: the choices of a schema always stand there, said or not."""
-    kind = options.slot.kind
-    key = flag_key(options.slot) if kind == FLAG else options.keys[place]
-    return key in state.index if kind in (FLAG, CHOICE) else True
+    if slot.kind == FLAG:
+        return flag_key(slot) in state.index
+    return key in state.index if slot.kind == CHOICE else True
 
 
 # --- acts ---
@@ -138,7 +135,10 @@ def _is_there(state: State, options: SlotOptions, place: int) -> bool:
 def right_act(turn: Turn, acts: ActOptions) -> int | None:
     """The place of what the turn did; None where it called a tool out of scope."""
     kind, name = _did(turn)
-    matches = (place for place, option in enumerate(acts.options) if option.kind == kind and _name(option.view) == name)
+    tools = turn.state.scene.tools
+    matches = (
+        place for place, option in enumerate(acts.options) if option.kind == kind and (name is None or tools[option.tool].name == name)
+    )
     return next(matches, None)
 
 
@@ -153,16 +153,10 @@ def _did(turn: Turn) -> tuple[Kind, str | None]:
 
 
 def _lacks(state: State, view: ToolView, call: ToolCall) -> bool:
-    required = [view.slots[place] for place in view.required if call.arguments.get(view.slots[place].name) is not None]
-    return any(not _is_known(state, slot.kind, flag_key(slot), call.arguments[slot.name]) for slot in required)
+    required = [view.slots[place] for place in view.required]
+    return any(not _is_known(state, slot, call.arguments[slot.name]) for slot in required if call.arguments.get(slot.name) is not None)
 
 
-def _is_known(state: State, kind: str, flag: tuple[str, str], value: JsonValue) -> bool:
-    if kind == FLAG:
-        return flag in state.index
+def _is_known(state: State, slot: Slot, value: JsonValue) -> bool:
     key = same_value(value)
-    return (CHOICE, key) in state.index if kind == CHOICE else any(other == key for _, other in state.index)
-
-
-def _name(view: ToolView | None) -> str | None:
-    return None if view is None else view.tool.name
+    return _is_there(state, slot, (CHOICE, key)) if slot.kind in (FLAG, CHOICE) else any(other == key for _, other in state.index)

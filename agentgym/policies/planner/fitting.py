@@ -4,7 +4,6 @@ The hashed table is fitted alone first, in parts: what it says of a decision com
 so that the layers above learn how far words can be trusted. The table that stays is fitted on everything.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,20 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agentgym.policies.planner.network import (
-    WORDS_SCALE,
-    Head,
-    Options,
-    collated,
-    of_head,
-    segment_log_softmax,
-    squashed,
-    tensors,
-    words_said,
-)
+from agentgym.policies.planner.batch import Options
+from agentgym.policies.planner.network import WORDS_SCALE, Head, segment_log_softmax, squashed
+from agentgym.policies.planner.word_table import Table, fit_table, words_of_options
 
 FOLDS: Final = 3
 _BATCH = 64
+
+Words = Sequence[NDArray[np.float32]]
+"""What a table says of the options of each decision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,73 +62,49 @@ def fit_head(
     seed: int,
     on_progress: Callable[[float], None],
     drop: "DropFeatures | None" = None,
-) -> tuple[Tensor, ...]:
-    """Fits the head in place, table and layers; gives the tables of the folds, each fitted without its fold, shape (cells, 1)."""
-    words = np.zeros(sum(len(options.dense) for options in examples.options), np.float32)
+) -> tuple[Table, ...]:
+    """Fits the head in place, table and layers; gives the tables of the folds, each fitted without its fold, shape (cells,)."""
+    decisions = np.arange(len(examples.options))
+    words: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(decisions)
     tables = []
     for fold in range(FOLDS):
-        tables.append(_fitted_table(head, examples.options, np.flatnonzero(examples.fold != fold), settings, seed=seed))
-        _write_words(words, tables[fold], examples.options, np.flatnonzero(examples.fold == fold))
+        others, own = decisions[examples.fold != fold], decisions[examples.fold == fold]
+        tables.append(_table(head, examples, others, settings, seed))
+        for place, said in zip(own, words_of_options(tables[fold], examples.options, own), strict=True):
+            words[place] = said
         on_progress((fold + 1) / (FOLDS + 2))
-    head.table.data.copy_(_fitted_table(head, examples.options, np.arange(len(examples.options)), settings, seed=seed))
+    head.write_table(_table(head, examples, decisions, settings, seed))
     on_progress((FOLDS + 1) / (FOLDS + 2))
-    said = torch.from_numpy(words)
-    _calibrate(head, examples, said, settings, seed=seed, drop=drop)
-    fit_layers(head, examples.options, said, settings, seed=seed, drop=drop)
+    _calibrate(head, examples, words, settings, seed=seed, drop=drop)
+    fit_layers(head, examples.options, words, settings, seed=seed, drop=drop)
     on_progress(1.0)
     return tuple(tables)
 
 
-def _calibrate(head: Head, examples: Examples, words: Tensor, settings: FitSettings, *, seed: int, drop: "DropFeatures | None") -> None:
+def _table(head: Head, examples: Examples, places: NDArray[np.int64], settings: FitSettings, seed: int) -> Table:
+    return fit_table(
+        examples.options,
+        places,
+        cells=len(head.table),
+        epochs=settings.table_epochs,
+        least_steps=settings.table_steps,
+        rate=settings.table_rate,
+        seed=seed,
+    )
+
+
+def _calibrate(head: Head, examples: Examples, words: Words, settings: FitSettings, *, seed: int, drop: "DropFeatures | None") -> None:
     held_out: list[int] = np.flatnonzero(examples.is_held_out).tolist()
     if not len(held_out) or len(held_out) == len(examples.options):
         return
     fit_layers(head, examples.options, words, settings, seed=seed, places=np.flatnonzero(~examples.is_held_out), drop=drop)
     options = [examples.options[place] for place in held_out]
-    said = torch.split(words, [len(given.dense) for given in examples.options])
-    weight = settings.calibrate(head, options, [said[place] for place in held_out])
+    weight = settings.calibrate(head, options, [torch.from_numpy(words[place]) for place in held_out])
     head.calibration.data.fill_(weight)
 
 
 DropFeatures = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 """Blanks some features of some decisions while fitting: (dense, segments, generator) to dense."""
-
-
-def _fitted_table(head: Head, options: Sequence[Options], places: NDArray[np.int64], settings: FitSettings, *, seed: int) -> Tensor:
-    """A table fitted alone, as a linear model with a softmax over each decision's options (AdaGrad, Duchi et al. 2011)."""
-    rng = np.random.default_rng(seed)
-    table = torch.zeros_like(head.table)
-    squares = torch.full_like(table, 1e-3)
-    for _ in range(max(settings.table_epochs, math.ceil(settings.table_steps * _BATCH / max(1, len(places))))):
-        order = rng.permutation(places)
-        for start in range(0, len(order), _BATCH):
-            gradient = _table_gradient(table, [options[place] for place in order[start : start + _BATCH]])
-            squares += gradient * gradient
-            table -= settings.table_rate * gradient / squares.sqrt()
-    return table
-
-
-def _table_gradient(table: Tensor, options: Sequence[Options]) -> Tensor:
-    leaf = table.detach().requires_grad_()
-    batch = _batch(options)
-    scores = words_said(leaf, batch)
-    log_probabilities = segment_log_softmax(scores, batch["segments"], len(options))
-    (gradient,) = torch.autograd.grad(-log_probabilities[batch["chosen"]].mean(), leaf)
-    return gradient
-
-
-def _batch(options: Sequence[Options]) -> dict[str, Tensor]:
-    return of_head(options[0].head, tensors(collated(options)))
-
-
-def _write_words(words: NDArray[np.float32], table: Tensor, options: Sequence[Options], places: NDArray[np.int64]) -> None:
-    """Writes what a table says of the decisions at `places` into their rows of `words`."""
-    sizes = np.array([len(given.dense) for given in options])
-    first = np.cumsum(sizes) - sizes
-    for chunk in np.split(places, range(_BATCH, len(places), _BATCH)):
-        rows = np.concatenate([np.arange(first[place], first[place] + sizes[place]) for place in chunk])
-        with torch.no_grad():
-            words[rows] = words_said(table, _batch([options[place] for place in chunk])).numpy()
 
 
 # --- layers ---
@@ -143,7 +113,7 @@ def _write_words(words: NDArray[np.float32], table: Tensor, options: Sequence[Op
 def fit_layers(
     head: Head,
     options: Sequence[Options],
-    words: Tensor,
+    words: Words,
     settings: FitSettings,
     *,
     seed: int,
@@ -207,11 +177,11 @@ class _Rows:
     chosen: Tensor
 
     @classmethod
-    def of(cls, options: Sequence[Options], words: Tensor) -> "_Rows":
+    def of(cls, options: Sequence[Options], words: Words) -> "_Rows":
         sizes = torch.tensor([len(given.dense) for given in options])
         return cls(
             dense=torch.from_numpy(np.concatenate([given.dense for given in options])),
-            words=words,
+            words=torch.from_numpy(np.concatenate(words)),
             first=sizes.cumsum(0) - sizes,
             sizes=sizes,
             chosen=torch.tensor([given.chosen for given in options]),

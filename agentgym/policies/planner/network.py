@@ -4,9 +4,7 @@ A score is a small multilayer perceptron over dense features and the sum of the 
 tools never seen, and words that can be learned one by one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -17,45 +15,9 @@ from torch.nn import functional
 
 from agentgym.policies.planner.acts import ACT_FEATURES, KINDS
 from agentgym.policies.planner.arguments import ARGUMENT_FEATURES
+from agentgym.policies.planner.batch import of_head
 
-HEADS: Final = {"act": ACT_FEATURES, "argument": ARGUMENT_FEATURES}
 WORDS_SCALE: Final = 3.0
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Options:
-    """The options of one decision, as a head scores them.
-
-    dense: shape (O, D).   cells: hashed words in bags, shape (B, w).   links: which bags belong to which option, as (option, bag), shape
-    (L, 2); None where each option has its own.   chosen: which option was taken.
-    """
-
-    head: str
-    dense: NDArray[np.float32]
-    cells: NDArray[np.int32]
-    links: NDArray[np.int32] | None = None
-    chosen: int = 0
-
-    @property
-    def option_links(self) -> NDArray[np.int32]:
-        if self.links is not None:
-            return self.links
-        return _same_place(len(self.dense))
-
-    def kept(self, possible: NDArray[np.intp], chosen: int) -> "Options":
-        """These options without the impossible ones; `chosen` and `possible` are places among all of them."""
-        place = int(np.searchsorted(possible, chosen))
-        if self.links is None:
-            return replace(self, dense=self.dense[possible], cells=self.cells[possible], chosen=place)
-        moved = np.full(len(self.dense), -1, np.int32)
-        moved[possible] = np.arange(len(possible), dtype=np.int32)
-        links = self.links[moved[self.links[:, 0]] >= 0]
-        return replace(self, dense=self.dense[possible], links=np.stack([moved[links[:, 0]], links[:, 1]], axis=1), chosen=place)
-
-
-@lru_cache(maxsize=512)
-def _same_place(count: int) -> NDArray[np.int32]:
-    return np.repeat(np.arange(count, dtype=np.int32)[:, None], 2, axis=1)
 
 
 class Head(nn.Module):
@@ -76,6 +38,10 @@ class Head(nn.Module):
         self.layers = nn.Sequential(nn.Linear(features + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("spread", torch.ones(features))
+
+    def write_table(self, table: NDArray[np.float32]) -> None:
+        """Sets the table, shape (cells,)."""
+        self.table.data.copy_(torch.from_numpy(table)[:, None])
 
     def words(self, batch: Mapping[str, Tensor]) -> Tensor:
         """What the table says of each option, shape (O,)."""
@@ -131,11 +97,6 @@ class PlannerNetwork(nn.Module):
         }
 
 
-def of_head(name: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The fields of one head, without its name."""
-    return {key.removeprefix(f"{name}_"): values for key, values in batch.items() if key.startswith(f"{name}_")}
-
-
 def _decided(head: Head, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Place, log-probability and entropy of each decision of one head."""
     count = len(batch["places"])
@@ -154,42 +115,3 @@ def segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
 def squashed(dense: Tensor) -> Tensor:
     """Counts and distances on a scale where the first few matter most."""
     return dense.sign() * dense.abs().log1p()
-
-
-def collated(decisions: Sequence[Options]) -> dict[str, NDArray[Any]]:
-    """The options of N decisions as flat arrays, by head.
-
-    HEAD_dense: (O, D).   HEAD_cells: (C,) with HEAD_offsets: (B,), where each bag begins.   HEAD_link_options, HEAD_link_bags: (L,).
-    HEAD_segments: (O,), the decision of each option.   HEAD_chosen, HEAD_places: of each decision, its taken option and its place in N.
-    """
-    return {
-        f"{head}_{field}": values
-        for head, features in HEADS.items()
-        for field, values in _flat([(place, options) for place, options in enumerate(decisions) if options.head == head], features).items()
-    }
-
-
-def _flat(decisions: Sequence[tuple[int, Options]], features: int) -> dict[str, NDArray[Any]]:
-    places = np.array([place for place, _ in decisions], np.int64)
-    options = [given for _, given in decisions]
-    sizes = np.array([len(given.dense) for given in options], np.int64)
-    bags = np.array([len(given.cells) for given in options], np.int64)
-    widths = np.array([given.cells.shape[1] for given in options], np.int64)
-    first_option, first_bag = np.cumsum(sizes) - sizes, np.cumsum(bags) - bags
-    ends = np.cumsum(np.repeat(widths, bags))
-    linked = np.concatenate([np.zeros((0, 2), np.int32), *(given.option_links for given in options)])
-    per_link = np.array([len(given.option_links) for given in options], np.int64)
-    return {
-        "dense": np.concatenate([np.zeros((0, features), np.float32), *(given.dense for given in options)]),
-        "cells": np.concatenate([np.zeros(0, np.int32), *(given.cells.ravel() for given in options)]).astype(np.int64),
-        "offsets": ends - np.repeat(widths, bags),
-        "link_options": linked[:, 0] + np.repeat(first_option, per_link),
-        "link_bags": linked[:, 1] + np.repeat(first_bag, per_link),
-        "segments": np.repeat(np.arange(len(options)), sizes),
-        "chosen": first_option + np.array([given.chosen for given in options], np.int64),
-        "places": places,
-    }
-
-
-def tensors(batch: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(values) for name, values in batch.items()}

@@ -1,6 +1,6 @@
 """The planner: decides whether to inform, ask or call a tool, and with which arguments, each a softmax over options it can score."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -14,14 +14,17 @@ from agentgym.episode import Action, Conversation, Decision
 from agentgym.errors import ContractBroken
 from agentgym.messages import ToolCall, assistant
 from agentgym.policies.checkpoint import Checkpoint, Manifest, as_json, network_bytes, read_network
-from agentgym.policies.planner.acts import ActOption, ActOptions, SlotReading, WordWeights, act_options
-from agentgym.policies.planner.arguments import slot_options
+from agentgym.policies.planner.acts import ActOptions, act_options
+from agentgym.policies.planner.arguments import argument_table
+from agentgym.policies.planner.batch import Options, collated, of_head, scoring_batch, tensors
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.memory import Memory
-from agentgym.policies.planner.network import Head, Options, PlannerNetwork, collated, of_head, tensors
+from agentgym.policies.planner.network import PlannerNetwork
 from agentgym.policies.planner.normalisers import DATE, TEXT, TIME
-from agentgym.policies.planner.slots import ToolView, plain_value
+from agentgym.policies.planner.readings import Readings
+from agentgym.policies.planner.slots import plain_value
 from agentgym.policies.planner.state import Key, State
+from agentgym.policies.planner.word_weights import WordWeights
 from agentgym.policies.replies import Replies, TemplateReplies
 from agentgym.tools import Tool
 
@@ -62,7 +65,7 @@ class _Moment:
     """A state with everything scored that could be done in it."""
 
     state: State
-    readings: tuple[tuple[SlotReading, ...], ...]
+    readings: Readings
     acts: ActOptions
     scores: Scores
 
@@ -119,23 +122,24 @@ class Planner:
         readings = self.read_arguments(list(states.values()))
         bits, weights = self.config.table_bits, self.knowledge.word_weights
         acts = [act_options(state, reading, weights, bits=bits) for state, reading in zip(states.values(), readings, strict=True)]
-        scores = self._scores(self._network.act, [act_evidence(options) for options in acts])
-        moments = map(_Moment, states.values(), readings, acts, scores)
+        moments = map(_Moment, states.values(), readings, acts, self._act_scores(acts))
         return dict(zip(states, moments, strict=True))
 
-    def read_arguments(self, states: Sequence[State]) -> list[tuple[tuple[SlotReading, ...], ...]]:
-        """For each state, tool and argument: how probable each candidate is."""
-        options = [slot_options(state, bits=self.config.table_bits) for state in states]
-        flat = [slot for tools in options for slots in tools for slot in slots]
-        scores = iter(self._scores(self._network.argument, [Options("argument", slot.dense, slot.cells) for slot in flat]))
-        return [tuple(tuple(SlotReading(slot, next(scores)) for slot in slots) for slots in tools) for tools in options]
-
-    def _scores(self, head: Head, options: Sequence[Options]) -> list[Scores]:
-        if not options:
-            return []
+    def read_arguments(self, states: Sequence[State]) -> list[Readings]:
+        """For each state, how probable every candidate of every argument is."""
+        tables = [argument_table(state, bits=self.config.table_bits) for state in states]
+        if not any(len(table.dense) for table in tables):
+            return [Readings(table, np.zeros(0, np.float32)) for table in tables]
         with torch.no_grad():
-            scores = head(of_head(options[0].head, tensors(collated(options)))).numpy()
-        return np.split(scores, np.cumsum([len(given.dense) for given in options])[:-1])
+            scores = self._network.argument(tensors(scoring_batch(tables))).numpy()
+        parts = np.split(scores, np.cumsum([len(table.dense) for table in tables])[:-1])
+        return list(map(Readings, tables, parts))
+
+    def _act_scores(self, acts: Sequence[ActOptions]) -> list[Scores]:
+        evidence = [act_evidence(options) for options in acts]
+        with torch.no_grad():
+            scores = self._network.act(of_head("act", tensors(collated(evidence)))).numpy()
+        return np.split(scores, np.cumsum([len(options.dense) for options in acts])[:-1])
 
     # --- choosing ---
 
@@ -144,14 +148,16 @@ class Planner:
         scores = moment.scores[possible]
         chosen = int(possible[_likeliest_act(moment.acts, possible, scores) if rng is None else _sampled(scores, rng)])
         option = moment.acts.options[chosen]
-        decision = _decision("act", option.name, act_evidence(moment.acts), possible, chosen, moment.scores)
-        if option.view is None:
+        if option.kind == "inform":
+            decision = _decision("act", option.kind, act_evidence(moment.acts), possible, chosen, moment.scores)
             return Action(message=assistant(self._replies.inform(conversation)), decisions=(decision,))
-        readings = moment.readings[moment.state.scene.views.index(option.view)]
+        tool = conversation.tools[option.tool]
+        decision = _decision("act", f"{option.kind} {tool.name}", act_evidence(moment.acts), possible, chosen, moment.scores)
         if option.kind == "ask":
-            words = self._replies.ask(conversation, option.view.tool, missing_arguments(readings))
+            words = self._replies.ask(conversation, tool, missing_arguments(moment.readings, option.tool))
             return Action(message=assistant(words), decisions=(decision,))
-        call, decisions = _call(conversation, option.view, readings, rng)
+        given, decisions = _chosen_arguments(moment.readings, option.tool, rng)
+        call = ToolCall(id=f"call_{len(conversation.messages)}", name=tool.name, arguments=given)
         return Action(message=assistant("", call), decisions=(decision, *decisions))
 
 
@@ -159,39 +165,34 @@ def act_evidence(options: ActOptions) -> Options:
     return Options("act", options.dense, options.cells, options.links)
 
 
-def missing_arguments(readings: Sequence[SlotReading]) -> list[str]:
+def missing_arguments(readings: Readings, tool: int) -> list[str]:
     """Required arguments that nothing fits yet; the likeliest of them where none is missing for sure."""
-    required = [reading for reading in readings if reading.options.is_required]
-    missing = [reading for reading in required if reading.absent >= 0.5] or [max(required, key=lambda reading: reading.absent)]
-    return [reading.options.slot.name for reading in missing]
+    table = readings.table
+    required = np.flatnonzero((table.layout.tool_of == tool) & table.layout.is_required)
+    missing = [block for block in required.tolist() if readings.absent[block] >= 0.5]
+    return [table.slot(block).name for block in missing or [int(required[readings.absent[required].argmax()])]]
 
 
-def _call(
-    conversation: Conversation, view: ToolView, readings: Sequence[SlotReading], rng: np.random.Generator | None
-) -> tuple[ToolCall, list[Decision]]:
-    """The call and a decision for each argument; the surest argument chooses first, and what it took is not offered again."""
-    chosen = dict(_chosen_arguments(readings, rng))
-    arguments = {
-        reading.options.slot.name: reading.options.slot.typed(reading.options.values[place])
-        for reading in readings
-        if (place := chosen[reading.options.slot.name][0]) < len(reading.options.keys)
+def _chosen_arguments(readings: Readings, tool: int, rng: np.random.Generator | None) -> tuple[dict[str, JsonValue], list[Decision]]:
+    """What the tool is called with, and a decision for each argument; the surest chooses first, and what it took is not offered again."""
+    table, taken = readings.table, set[Key]()
+    blocks = np.flatnonzero(table.layout.tool_of == tool)
+    places: dict[int, int] = {}
+    decisions = []
+    for block in blocks[np.argsort(-readings.surest[blocks], kind="stable")].tolist():
+        scores, possible = readings.of_block(block), readings.possible(block, taken)
+        place = int(possible[int(scores[possible].argmax()) if rng is None else _sampled(scores[possible], rng)])
+        if place < len(table.keys(block)):
+            places[block] = place
+            if table.slot(block).kind in _ONCE_ONLY:
+                taken.add(table.keys(block)[place])
+        choice = plain_value(table.values(block)[place]) if block in places else NOTHING
+        evidence = Options("argument", *table.evidence(block))
+        decisions.append(_decision(f"argument {table.slot(block).name}", choice, evidence, possible, place, scores))
+    given = {
+        table.slot(block).name: table.slot(block).typed(table.values(block)[places[block]]) for block in blocks.tolist() if block in places
     }
-    call = ToolCall(id=f"call_{len(conversation.messages)}", name=view.tool.name, arguments=arguments)
-    return call, [decision for _, decision in chosen.values()]
-
-
-def _chosen_arguments(readings: Sequence[SlotReading], rng: np.random.Generator | None) -> Iterator[tuple[str, tuple[int, Decision]]]:
-    taken: set[Key] = set()
-    for reading in sorted(readings, key=lambda reading: reading.surest, reverse=True):
-        options = reading.options
-        possible = reading.possible(taken)
-        scores = reading.scores[possible]
-        place = int(possible[int(scores.argmax()) if rng is None else _sampled(scores, rng)])
-        choice = plain_value(options.values[place]) if place < len(options.keys) else NOTHING
-        if place < len(options.keys) and options.slot.kind in _ONCE_ONLY:
-            taken.add(options.keys[place])
-        evidence = Options("argument", options.dense, options.cells)
-        yield options.slot.name, (place, _decision(f"argument {options.slot.name}", choice, evidence, possible, place, reading.scores))
+    return given, decisions
 
 
 def _decision(name: str, choice: str, options: Options, possible: NDArray[np.intp], chosen: int, scores: Scores) -> Decision:
@@ -226,6 +227,3 @@ def _options_of(decision: Decision) -> Options:
             "Sample with the policy that is trained."
         )
     return decision.evidence
-
-
-__all__ = ["ActOption", "Knowledge", "Planner", "PlannerConfig"]

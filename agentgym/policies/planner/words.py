@@ -168,8 +168,9 @@ def word_ids(words: Sequence[str], *, width: int | None = None) -> Ids:
 def crossed(contexts: Ids, words: Ids, *, bits: int) -> NDArray[np.int32]:
     """The cell of every pair of a context word and an option word, of 2**bits.
 
-    contexts: shape (R, C).   words: shape (W,).   Result: shape (R, C * W). Both are hashes already, so a sum mixes them enough.
+    contexts: shape (R, C).   words: shape (R, W) or (1, W).   Result: shape (R, C * W).
+    Both are hashes already, so a sum mixes them enough.
     """
-    cells = contexts[:, :, None] + words * np.uint32(0x85EBCA77)
+    cells = contexts[:, :, None] + (words * np.uint32(0x85EBCA77))[:, None, :]
     cells >>= np.uint32(32 - bits)
-    return cells.reshape(len(contexts), -1).view(np.int32)
+    return cells.reshape(len(contexts), contexts.shape[1] * words.shape[1]).view(np.int32)

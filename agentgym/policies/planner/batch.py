@@ -1,0 +1,116 @@
+"""Decisions as flat arrays, the form in which the network scores them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agentgym.policies.planner.acts import ACT_FEATURES
+from agentgym.policies.planner.arguments import ARGUMENT_FEATURES, ArgumentTable
+
+HEADS: Final = {"act": ACT_FEATURES, "argument": ARGUMENT_FEATURES}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Options:
+    """The options of one decision, as a head scores them.
+
+    dense: shape (O, D).   cells: hashed words in bags, shape (B, w).   links: which bags belong to which option, as (option, bag), shape
+    (L, 2); None where each option has its own.   chosen: which option was taken.
+    """
+
+    head: str
+    dense: NDArray[np.float32]
+    cells: NDArray[np.int32]
+    links: NDArray[np.int32] | None = None
+    chosen: int = 0
+
+    @property
+    def option_links(self) -> NDArray[np.int32]:
+        if self.links is not None:
+            return self.links
+        return _same_place(len(self.dense))
+
+    def kept(self, possible: NDArray[np.intp], chosen: int) -> "Options":
+        """These options without the impossible ones; `chosen` and `possible` are places among all of them."""
+        place = int(np.searchsorted(possible, chosen))
+        if self.links is None:
+            return replace(self, dense=self.dense[possible], cells=self.cells[possible], chosen=place)
+        moved = np.full(len(self.dense), -1, np.int32)
+        moved[possible] = np.arange(len(possible), dtype=np.int32)
+        links = self.links[moved[self.links[:, 0]] >= 0]
+        return replace(self, dense=self.dense[possible], links=np.stack([moved[links[:, 0]], links[:, 1]], axis=1), chosen=place)
+
+
+@lru_cache(maxsize=512)
+def _same_place(count: int) -> NDArray[np.int32]:
+    return np.repeat(np.arange(count, dtype=np.int32)[:, None], 2, axis=1)
+
+
+def collated(decisions: Sequence[Options], *, heads: Collection[str] = tuple(HEADS)) -> dict[str, NDArray[Any]]:
+    """The options of N decisions as flat arrays, by head, for these heads.
+
+    HEAD_dense: (O, D).   HEAD_cells: (C,) with HEAD_offsets: (B,), where each bag begins.   HEAD_link_options, HEAD_link_bags: (L,).
+    HEAD_segments: (O,), the decision of each option.   HEAD_chosen, HEAD_places: of each decision, its taken option and its place in N.
+    """
+    return {
+        f"{head}_{field}": values
+        for head in heads
+        for field, values in _flat([(place, given) for place, given in enumerate(decisions) if given.head == head], HEADS[head]).items()
+    }
+
+
+def _flat(decisions: Sequence[tuple[int, Options]], features: int) -> dict[str, NDArray[Any]]:
+    places = np.array([place for place, _ in decisions], np.int64)
+    options = [given for _, given in decisions]
+    sizes = np.array([len(given.dense) for given in options], np.int64)
+    bags = np.array([len(given.cells) for given in options], np.int64)
+    widths = np.array([given.cells.shape[1] for given in options], np.int64)
+    first_option, first_bag = np.cumsum(sizes) - sizes, np.cumsum(bags) - bags
+    ends = np.cumsum(np.repeat(widths, bags))
+    linked = np.concatenate([np.zeros((0, 2), np.int32), *(given.option_links for given in options)])
+    per_link = np.array([len(given.option_links) for given in options], np.int64)
+    return {
+        "dense": np.concatenate([np.zeros((0, features), np.float32), *(given.dense for given in options)]),
+        "cells": np.concatenate([np.zeros(0, np.int32), *(given.cells.ravel() for given in options)]),
+        "offsets": (ends - np.repeat(widths, bags)).astype(np.int32),
+        "link_options": linked[:, 0] + np.repeat(first_option, per_link),
+        "link_bags": linked[:, 1] + np.repeat(first_bag, per_link),
+        "segments": np.repeat(np.arange(len(options)), sizes),
+        "chosen": first_option + np.array([given.chosen for given in options], np.int64),
+        "places": places,
+    }
+
+
+def scoring_batch(tables: Sequence[ArgumentTable]) -> dict[str, NDArray[Any]]:
+    """The options of all arguments of these tables, as a head takes them; words that tools share are looked up once."""
+    free = [table.free_cells.shape for table in tables]
+    choices = [table.choice_cells.shape for table in tables]
+    shapes = np.array([shape for pair in zip(free, choices, strict=True) for shape in pair], np.int64).reshape(-1, 2)
+    widths = np.repeat(shapes[:, 1], shapes[:, 0])
+    rows_of_table = shapes[:, 0].reshape(-1, 2).sum(axis=1)
+    first = np.cumsum(rows_of_table) - rows_of_table
+    links = [table.rows + start for table, start in zip(tables, first.tolist(), strict=True)]
+    cells = [cells.ravel() for table in tables for cells in (table.free_cells, table.choice_cells)]
+    dense = np.concatenate([table.dense for table in tables])
+    return {
+        "dense": dense,
+        "cells": np.concatenate(cells),
+        "offsets": np.cumsum(widths, dtype=np.int32) - widths.astype(np.int32),
+        "link_options": np.arange(len(dense)),
+        "link_bags": np.concatenate(links),
+    }
+
+
+def tensors(batch: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def of_head(name: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The fields of one head, without its name."""
+    return {key.removeprefix(f"{name}_"): values for key, values in batch.items() if key.startswith(f"{name}_")}

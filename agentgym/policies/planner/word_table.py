@@ -1,0 +1,71 @@
+"""Fits a head's table of word pairs by itself: a linear model with a softmax over the options of each decision."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentgym.policies.planner.batch import Options, collated
+
+BATCH = 64
+Table = NDArray[np.float32]
+
+
+def fit_table(
+    options: Sequence[Options], places: NDArray[np.int64], *, cells: int, epochs: int, least_steps: int, rate: float, seed: int
+) -> Table:
+    """The table fitted to the decisions at `places`, shape (cells,).
+
+    AdaGrad (Duchi et al. 2011), which gives rare words the long steps they need. least_steps: more epochs where these make fewer batches.
+    """
+    rng = np.random.default_rng(seed)
+    table, squares = np.zeros(cells, np.float32), np.full(cells, 1e-3, np.float32)
+    for _ in range(max(epochs, math.ceil(least_steps * BATCH / max(1, len(places))))):
+        order = rng.permutation(places)
+        for start in range(0, len(order), BATCH):
+            gradient = _gradient(table, [options[place] for place in order[start : start + BATCH]])
+            touched = np.flatnonzero(gradient != 0)  # looking for true is many times faster than looking for what is not zero
+            squares[touched] += gradient[touched] ** 2
+            table[touched] -= rate * gradient[touched] / np.sqrt(squares[touched])
+    return table
+
+
+def words_of_options(table: Table, options: Sequence[Options], places: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    """What the table says of the options of each decision at `places`."""
+    said = []
+    for chunk in np.split(places, range(BATCH, len(places), BATCH)):
+        chosen = [options[place] for place in chunk]
+        if chosen:
+            scores = _scores(table, _Batch(chosen))
+            said += np.split(scores.astype(np.float32), np.cumsum([len(given.dense) for given in chosen])[:-1])
+    return said
+
+
+class _Batch:
+    """Collated decisions of one head, by field."""
+
+    def __init__(self, options: Sequence[Options]) -> None:
+        head = options[0].head
+        fields = {name.removeprefix(f"{head}_"): values for name, values in collated(options, heads=(head,)).items()}
+        self.cells, self.offsets, self.segments = fields["cells"], fields["offsets"], fields["segments"]
+        self.link_options, self.link_bags, self.chosen = fields["link_options"], fields["link_bags"], fields["chosen"]
+        self.count, self.decisions = len(fields["dense"]), len(options)
+
+
+def _scores(table: Table, batch: _Batch) -> NDArray[np.float64]:
+    bags = np.add.reduceat(table[batch.cells], batch.offsets)
+    return np.bincount(batch.link_options, weights=bags[batch.link_bags], minlength=batch.count).astype(np.float64, copy=False)
+
+
+def _gradient(table: Table, options: Sequence[Options]) -> NDArray[np.float64]:
+    """Of the mean negative log-probability of what was chosen, by cell, shape (cells,)."""
+    batch = _Batch(options)
+    scores = _scores(table, batch)
+    weights = np.exp(scores - np.maximum.reduceat(scores, np.flatnonzero(np.diff(batch.segments, prepend=-1)))[batch.segments])
+    errors = weights / np.bincount(batch.segments, weights=weights)[batch.segments]
+    errors[batch.chosen] -= 1
+    of_bag = np.bincount(batch.link_bags, weights=errors[batch.link_options], minlength=len(batch.offsets))
+    widths = np.diff(batch.offsets, append=len(batch.cells))
+    weights = np.repeat(of_bag / batch.decisions, widths)
+    return np.bincount(batch.cells, weights=weights, minlength=len(table)).astype(np.float64, copy=False)
