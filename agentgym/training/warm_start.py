@@ -6,6 +6,7 @@ two thirds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ ARGUMENT_FIT = FitSettings(
     table_steps=400,
     table_rate=0.1,
     layer_epochs=8,
+    layer_steps=600,
     layer_rate=2e-3,
     weight_decay=1e-2,
     dropout=0.0,
@@ -44,6 +46,7 @@ ACT_FIT = FitSettings(
     table_steps=400,
     table_rate=0.1,
     layer_epochs=10,
+    layer_steps=600,
     layer_rate=2e-3,
     weight_decay=2e-2,
     dropout=0.1,
@@ -125,8 +128,12 @@ class _Imitation:
         """Fits the argument head; its tables by fold."""
         rng = np.random.default_rng(self.seed)
         of_trace = [list(argument_examples(turns_of_trace, rng, bits=self.bits)) for turns_of_trace in turns]
+        examples = self._examples([[example.options for example in given] for given in of_trace])
+        # Whether an optional argument is given is a question of the call, not of the turns before it.
+        is_due = np.array([example.is_due for given in of_trace for example in given])
+        examples = replace(examples, is_measured=is_due)
         drop, stage = _without_gazetteer, self._stage("arguments")
-        return fit_head(network.argument, self._examples(of_trace), ARGUMENT_FIT, seed=self.seed, on_progress=stage, drop=drop)
+        return fit_head(network.argument, examples, ARGUMENT_FIT, seed=self.seed, on_progress=stage, drop=drop)
 
     def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], argument_tables: Sequence[Table]) -> None:
         """Fits the act head to turns whose arguments are weighed as if their conversation were new."""
@@ -143,7 +150,8 @@ class _Imitation:
     def _examples(self, of_trace: Sequence[Sequence[Options]]) -> Examples:
         part = np.repeat(self.parts, [len(options) for options in of_trace])
         is_held_out = part // (2 * FOLDS) % _CALIBRATION_PARTS == 0
-        return Examples([options for given in of_trace for options in given], part % FOLDS, is_held_out)
+        options = [options for given in of_trace for options in given]
+        return Examples(options, part % FOLDS, is_held_out, is_measured=np.ones(len(options), bool))
 
     def _stage(self, name: str) -> Callable[[float], None]:
         return lambda share: self.on_progress(name, share)

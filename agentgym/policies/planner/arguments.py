@@ -18,7 +18,7 @@ from agentgym.policies.planner.context import brief_context
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.mentions import CONTEXT_WORDS
 from agentgym.policies.planner.normalisers import DATE, IDENTIFIER, TEXT, TIME
-from agentgym.policies.planner.slots import CHOICE, FLAG, SLOT_KINDS, Slot, ToolView, same_value
+from agentgym.policies.planner.slots import CHOICE, FLAG, SLOT_KINDS, SLOT_WORDS, Slot, ToolView, same_value
 from agentgym.policies.planner.state import CallMade, Key, State
 from agentgym.policies.planner.words import STOP_WORDS, Ids, crossed, name_words, word_ids, words_of
 
@@ -334,7 +334,7 @@ def _cells(state: State, layout: Layout, sizes: Places, places: Places, bits: in
 
 @lru_cache(maxsize=256)
 def _slot_ids(layout: Layout) -> Ids:
-    return np.array([slot.ids for slot in layout.slots], np.uint32).reshape(len(layout.slots), -1)
+    return np.array([slot.ids for slot in layout.slots], np.uint32).reshape(-1, SLOT_WORDS)
 
 
 def _absent_context(state: State) -> Ids:

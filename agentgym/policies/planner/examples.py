@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import JsonValue
@@ -83,30 +84,37 @@ def _upcoming_calls(messages: Sequence[Message]) -> list[ToolCall | None]:
 # --- arguments ---
 
 
-def argument_examples(turns: Sequence[Turn], rng: np.random.Generator, *, bits: int) -> Iterator[Options]:
+class ArgumentExample(NamedTuple):
+    """What one argument was.   is_due: at the call itself, and not at an earlier turn."""
+
+    options: Options
+    is_due: bool
+
+
+def argument_examples(turns: Sequence[Turn], rng: np.random.Generator, *, bits: int) -> Iterator[ArgumentExample]:
     """For each accepted call, what each argument was; and for one earlier turn, what of it could be known by then.
 
     The earlier turn makes the probability of an argument mean that its value is there now, which tells whether it is time to call.
     """
     begun = 0
     for place, turn in enumerate(turns):
-        if turn.call is None or not turn.is_accepted:
-            begun = place + 1 if turn.call is not None else begun
+        if turn.call is None:
             continue
-        yield from _labelled(turn.state, turn.call, is_due=True, bits=bits)
-        earlier = [other for other in turns[begun:place] if other.call is None]
-        if earlier:
-            yield from _labelled(earlier[int(rng.integers(len(earlier)))].state, turn.call, is_due=False, bits=bits)
+        if turn.is_accepted:
+            yield from _labelled(turn.state, turn.call, is_due=True, bits=bits)
+            earlier = [other for other in turns[begun:place] if other.call is None]
+            if earlier:
+                yield from _labelled(earlier[int(rng.integers(len(earlier)))].state, turn.call, is_due=False, bits=bits)
         begun = place + 1
 
 
-def _labelled(state: State, call: ToolCall, *, is_due: bool, bits: int) -> Iterator[Options]:
+def _labelled(state: State, call: ToolCall, *, is_due: bool, bits: int) -> Iterator[ArgumentExample]:
     view = next(view for view in state.scene.views if view.tool.name == call.name)
     table = argument_table(state, bits=bits, views=(view,))
     for block in range(len(table.layout.blocks)):
         chosen = _chosen(state, table, block, call.arguments, is_due=is_due)
         if chosen is not None:
-            yield Options("argument", *table.evidence(block), chosen=chosen)
+            yield ArgumentExample(Options("argument", *table.evidence(block), chosen=chosen), is_due)
 
 
 def _chosen(state: State, table: ArgumentTable, block: int, arguments: Mapping[str, JsonValue], *, is_due: bool) -> int | None:

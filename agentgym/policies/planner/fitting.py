@@ -4,6 +4,7 @@ The hashed table is fitted alone first, in parts: what it says of a decision com
 so that the layers above learn how far words can be trusted. The table that stays is fitted on everything.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,11 +16,9 @@ from torch import Tensor, nn
 
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.network import WORDS_SCALE, Head, segment_log_softmax, squashed
-from agentgym.policies.planner.word_table import Table, fit_table, words_of_options
+from agentgym.policies.planner.word_table import BATCH, Table, fit_table, words_of_options
 
 FOLDS: Final = 3
-_BATCH = 64
-
 Words = Sequence[NDArray[np.float32]]
 """What a table says of the options of each decision."""
 
@@ -28,7 +27,8 @@ Words = Sequence[NDArray[np.float32]]
 class FitSettings:
     """How a head is fitted.
 
-    table_epochs: of the table, and more where they are fewer than table_steps batches.   table_rate, layer_rate: how fast.
+    table_epochs, layer_epochs: of the table and the layers; more where they are fewer than table_steps, layer_steps batches.
+    table_rate, layer_rate: how fast.
     weight_decay, dropout: of the layers.   calibrate: chooses the weight of the head's switch on held-out decisions.
     """
 
@@ -36,6 +36,7 @@ class FitSettings:
     table_steps: int
     table_rate: float
     layer_epochs: int
+    layer_steps: int
     layer_rate: float
     weight_decay: float
     dropout: float
@@ -46,12 +47,14 @@ class FitSettings:
 class Examples:
     """Decisions with the right choice.
 
-    fold: of each decision, shape (N,).   is_held_out: those that the calibration is chosen on, shape (N,).
+    fold: of each decision, shape (N,).   is_held_out: those that a calibration may be chosen on, shape (N,).   is_measured: those that
+    count for it, shape (N,).
     """
 
     options: Sequence[Options]
     fold: NDArray[np.int64]
     is_held_out: NDArray[np.bool_]
+    is_measured: NDArray[np.bool_]
 
 
 def fit_head(
@@ -94,8 +97,8 @@ def _table(head: Head, examples: Examples, places: NDArray[np.int64], settings: 
 
 
 def _calibrate(head: Head, examples: Examples, words: Words, settings: FitSettings, *, seed: int, drop: "DropFeatures | None") -> None:
-    held_out: list[int] = np.flatnonzero(examples.is_held_out).tolist()
-    if not len(held_out) or len(held_out) == len(examples.options):
+    held_out: list[int] = np.flatnonzero(examples.is_held_out & examples.is_measured).tolist()
+    if not held_out or examples.is_held_out.all():
         return
     fit_layers(head, examples.options, words, settings, seed=seed, places=np.flatnonzero(~examples.is_held_out), drop=drop)
     options = [examples.options[place] for place in held_out]
@@ -127,12 +130,14 @@ def fit_layers(
     places_left = torch.arange(len(options)) if places is None else torch.from_numpy(places)
     parameters = list(head.layers.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=settings.layer_rate, weight_decay=settings.weight_decay)
-    steps, step = settings.layer_epochs * max(1, -(-len(places_left) // _BATCH)), 0
-    for _ in range(settings.layer_epochs):
+    batches = math.ceil(len(places_left) / BATCH)
+    epochs = max(settings.layer_epochs, math.ceil(settings.layer_steps / batches))
+    step = 0
+    for _ in range(epochs):
         order = places_left[torch.randperm(len(places_left), generator=generator)]
-        for chunk in torch.split(order, _BATCH):
+        for chunk in torch.split(order, BATCH):
             for group in optimizer.param_groups:
-                group["lr"] = settings.layer_rate * (1 - step / steps) + 1e-5
+                group["lr"] = settings.layer_rate * (1 - step / (epochs * batches)) + 1e-5
             dense, said, segments, chosen = rows.of_decisions(chunk)
             if drop is not None:
                 dense = drop(dense, segments, generator)

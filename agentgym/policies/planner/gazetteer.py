@@ -6,6 +6,8 @@ A gazetteer built from the conversations it is then trained on gives the answers
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -23,14 +25,22 @@ _LONGEST_VALUE = 60
 class Gazetteer:
     """Known values of text arguments.
 
-    names: how a value is written, by its key.   by_slot, by_word: how often a value was given to an argument of that name, or with that
-    word in its name.   usual_share: how often an optional argument was given, by tool and argument, where calls were enough to tell.
+    names: how a value is written, by its key.   by_slot: how often a value was given to an argument of that name.
+    usual_share: how often an optional argument was given, by tool and argument, where calls were enough to tell.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     by_slot: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    by_word: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     usual_share: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @cached_property
+    def by_word(self) -> Mapping[str, Mapping[str, int]]:
+        """How often a value was given to arguments with this word in their name."""
+        by_word: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for slot, counts in self.by_slot.items():
+            for word in name_words(slot):
+                by_word[word].update(counts)
+        return dict(by_word)
 
     def times_given(self, slot: str, key: str) -> int:
         """How often this value was given to an argument of this name."""
@@ -48,14 +58,8 @@ class Gazetteer:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Mapping[str, object]]) -> "Gazetteer":
-        by_slot: Mapping[str, Mapping[str, int]] = content["by_slot"]  # type: ignore[assignment]
-        return cls(
-            names=content["names"],  # type: ignore[arg-type]
-            by_slot=by_slot,
-            by_word=_by_word(by_slot),
-            usual_share=content["usual_share"],  # type: ignore[arg-type]
-        )
+    def from_json(cls, content: Mapping[str, Any]) -> "Gazetteer":
+        return cls(**{name: content[name] for name in ("names", "by_slot", "usual_share")})
 
 
 _ENOUGH_CALLS = 10
@@ -77,15 +81,7 @@ def learn_gazetteer(conversations: Iterable[tuple[tuple[Message, ...], Mapping[s
         for value in (value for message in messages for value in _text_results(message)):
             names.setdefault(same_value(value), value)
     shares = {tool: {slot: count / calls[tool] for slot, count in given[tool].items()} for tool in calls if calls[tool] >= _ENOUGH_CALLS}
-    return Gazetteer(names=names, by_slot=by_slot, by_word=_by_word(by_slot), usual_share=shares)
-
-
-def _by_word(by_slot: Mapping[str, Mapping[str, int]]) -> dict[str, Counter[str]]:
-    by_word: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for slot, counts in by_slot.items():
-        for word in name_words(slot):
-            by_word[word].update(counts)
-    return dict(by_word)
+    return Gazetteer(names=names, by_slot=by_slot, usual_share=shares)
 
 
 def _text_arguments(call: ToolCall, tool: Tool) -> Iterator[tuple[Slot, str]]:

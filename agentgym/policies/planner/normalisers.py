@@ -104,10 +104,13 @@ _IN_DAYS = re.compile(rf"\b(?:in )?{_COUNT} (day|week)s?(?: from (?:now|today)| 
 
 def dates(text: str, today: date) -> Iterator[Found]:
     """Calendar dates and days counted from `today`; a day without a month or year is the next one to come."""
+    impossible: list[tuple[int, int]] = []
     for pattern, read in _DATE_READERS:
         for match in pattern.finditer(text):
             day = read(match, today)
-            if day is not None:
+            if day is None:
+                impossible.append(match.span())
+            elif not any(start < match.end() and match.start() < end for start, end in impossible):
                 yield Found(DATE, day.isoformat(), match.start(), match.end())
 
 
