@@ -11,6 +11,9 @@ from agentgym.traces.snapshot import DatasetSnapshot
 from tasks.artifacts import read_snapshot, write_pack
 from tasks.step import cached_step
 
+# Imitation has seen how the logged cases went; most of what reinforcement plays should be new to the policy.
+FRESH_PER_TRACE = 4
+
 
 @cached_step
 def synthesize_scenario(snapshot: ArtifactRef, scenario: str, settings: Settings) -> ArtifactRef:
@@ -21,7 +24,7 @@ def synthesize_scenario(snapshot: ArtifactRef, scenario: str, settings: Settings
 def _make_pack(snapshot: DatasetSnapshot, scenario: str) -> ScenarioPack:
     if scenario == RECORDED:
         return make_recorded_pack(snapshot.train, snapshot.held_out, snapshot.digest)
-    return load_world(scenario).make_pack(snapshot.train, snapshot.held_out, snapshot.digest)
+    return load_world(scenario).make_pack(snapshot.train, snapshot.held_out, snapshot.digest, fresh_per_trace=FRESH_PER_TRACE)
 
 
 def load_world(name: str) -> WorldScenario:

@@ -43,8 +43,8 @@ class Size:
     corrupted_iterations: int
 
 
-FULL = Size(conversations=1000, iterations=40, corrupted_iterations=10)
-SMALL = Size(conversations=400, iterations=12, corrupted_iterations=6)
+FULL = Size(conversations=1000, iterations=45, corrupted_iterations=8)
+SMALL = Size(conversations=400, iterations=12, corrupted_iterations=4)
 
 
 def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:

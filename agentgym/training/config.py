@@ -17,13 +17,13 @@ class FlowGRPOSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     group_size: int = Field(default=8, ge=2, le=256)
-    cases_per_iteration: int = Field(default=16, ge=1, le=4096)
-    max_refills: int = Field(default=2, ge=0, le=10)
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    cases_per_iteration: int = Field(default=32, ge=1, le=4096)
+    max_refills: int = Field(default=0, ge=0, le=10)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
     epochs: int = Field(default=2, ge=1, le=32)
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.28, gt=0, le=10)
-    kl_coefficient: float = Field(default=0.02, ge=0, le=100)
+    kl_coefficient: float = Field(default=0.1, ge=0, le=100)
     gradient_norm_limit: float = Field(default=1.0, gt=0)
     max_crash_share: float = Field(default=0.2, ge=0, lt=1)
 

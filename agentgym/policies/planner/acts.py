@@ -18,6 +18,8 @@ from agentgym.policies.planner.words import Ids, content_words, crossed, name_wo
 
 Kind = Literal["inform", "ask", "call"]
 KINDS: Final[tuple[Kind, ...]] = ("inform", "ask", "call")
+MAX_REFUSALS: Final = 2
+"""How often the same call may be refused before the customer has to speak again."""
 ASK_FROM: Final = 0.1
 """An argument counts as missing when the probability that nothing fits it yet is at least this."""
 
@@ -60,13 +62,27 @@ def act_options(state: State, readings: Readings, weights: WordWeights, *, bits:
     tools = np.concatenate([plan.features, _history(state, plan), _alikeness(state, weights)], axis=1)
     dense[1 : count + 1, len(KINDS) + _STEP :] = dense[count + 1 :, len(KINDS) + _STEP :] = tools
     cells, links = _words(state, plan, bits)
-    is_possible = np.concatenate([[True], plan.lacks, plan.can_call])
+    is_possible = np.concatenate([[True], plan.lacks, plan.can_call & ~_is_pointless(state, plan)])
     return ActOptions(options=_options(count), dense=dense, cells=cells, links=links, is_possible=is_possible)
 
 
 @lru_cache(maxsize=256)
 def _options(count: int) -> tuple[ActOption, ...]:
     return (ActOption("inform"), *(ActOption("ask", tool) for tool in range(count)), *(ActOption("call", tool) for tool in range(count)))
+
+
+def _is_pointless(state: State, plan: "_Plan") -> NDArray[np.bool_]:
+    """Whether the call each tool would get was just answered, or refused twice since the customer spoke; shape (T,).
+
+    Without this a policy that errs once can err until the turn limit, as nothing in what it sees changes any more.
+    """
+    recent = [call for call in state.calls if call.turn == state.said.turns]
+    pointless = np.zeros(len(plan.arguments), np.bool_)
+    for tool, (view, arguments) in enumerate(zip(state.scene.views, plan.arguments, strict=True)):
+        same = [call for call in recent if call.name == view.tool.name and call.arguments == arguments]
+        is_answered = bool(same) and same[-1] is state.calls[-1] and same[-1].is_error is False
+        pointless[tool] = is_answered or sum(bool(call.is_error) for call in same) >= MAX_REFUSALS
+    return pointless
 
 
 # --- the call each tool would be called with now ---
