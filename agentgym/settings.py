@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     def inside(self, workspace: Path) -> Self:
         """The same settings with everything that is kept on disk inside `workspace`, whatever the environment says of the store."""
         folder = _absolute(workspace)
-        return self.model_copy(update={"workspace": folder, "store": _store_in(folder), "tracking_uri": _tracking_in(folder), "history_url": None})
+        return self.model_copy(
+            update={"workspace": folder, "store": _store_in(folder), "tracking_uri": _tracking_in(folder), "history_url": None}
+        )
 
 
 def read_settings(**overrides: Any) -> Settings:
