@@ -9,7 +9,7 @@ from agentgym.cli.console import Screen
 from agentgym.cli.session import session
 from agentgym.errors import Refused
 from agentgym.settings import Settings, make_workspace
-from agentgym.traces.source import TraceSource
+from agentgym.traces.source import TraceSource, fingerprint
 from agentgym.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def run_improve(
     source: TraceSource, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
 ) -> None:
     with session(is_json=is_json) as run:
+        # A mistyped path is told at once, not after Prefect has started.
+        fingerprint(source)
         make_workspace(run.settings)
         from agentgym.cli.watching import watching
         from flows.improve_agent import improve_agent
