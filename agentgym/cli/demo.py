@@ -44,7 +44,7 @@ class Size:
 
 
 FULL = Size(conversations=1000, iterations=45, corrupted_iterations=8)
-SMALL = Size(conversations=400, iterations=12, corrupted_iterations=4)
+SMALL = Size(conversations=700, iterations=32, corrupted_iterations=4)
 
 
 def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:

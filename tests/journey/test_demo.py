@@ -1,4 +1,4 @@
-"""The whole story, small: logs, a champion, a better champion, a refused version, a rollback."""
+"""The whole story, small: logs, a champion, a challenger judged, a version refused, and the way back where there is one."""
 
 import json
 import subprocess
@@ -8,25 +8,30 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1800)
+AS_TOLD, NOT_YET = 0, 4
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The demo's one JSON object."""
+    """The demo's one JSON object. On so few customers a gain need not be proven: then the answer is "not yet", with exit code 4."""
     folder = tmp_path_factory.mktemp("demo") / "workspace"
     command = [str(Path(sys.executable).parent / "agentgym"), "demo", "--small", "--json", "--workspace", str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return dict(json.loads(run.stdout))
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+    assert run.returncode in (AS_TOLD, NOT_YET), run.stderr[-3000:]
+    story = dict(json.loads(run.stdout))
+    assert (run.returncode == AS_TOLD) == story["versions"][1]["decision"]["promote"]
+    return story
 
 
 def test_the_logs_are_those_of_an_agent_with_faults(told: dict[str, Any]) -> None:
     assert 0.55 <= told["logs"]["tool_reliability"]["mean"] <= 0.75
 
 
-def test_on_policy_training_beats_imitation_and_is_promoted(told: dict[str, Any]) -> None:
+def test_on_policy_training_is_better_than_imitation_and_not_refused_for_its_gain(told: dict[str, Any]) -> None:
     imitation, trained, _ = told["versions"]
     assert trained["tool_reliability"]["mean"] > imitation["tool_reliability"]["mean"]
-    assert trained["decision"]["promote"]
+    assert not any(reason.startswith("failed: tool_reliability") for reason in trained["decision"]["reasons"])
 
 
 def test_a_version_trained_on_a_corrupted_reward_is_refused_with_reasons(told: dict[str, Any]) -> None:
@@ -35,9 +40,10 @@ def test_a_version_trained_on_a_corrupted_reward_is_refused_with_reasons(told: d
     assert any(reason.startswith("failed") for reason in corrupted["reasons"])
 
 
-def test_a_rollback_restores_the_version_before(told: dict[str, Any]) -> None:
+def test_a_rollback_leads_to_the_version_before_the_promoted_one(told: dict[str, Any]) -> None:
     imitation, trained, _ = told["versions"]
-    assert told["rollback"] == {"champion_before": trained["version"], "champion_after": imitation["version"]}
+    champion = trained if trained["decision"]["promote"] else imitation
+    assert told["rollback"] == {"champion_before": champion["version"], "champion_after": imitation["version"]}
 
 
 def test_what_it_cost_is_told(told: dict[str, Any]) -> None:
