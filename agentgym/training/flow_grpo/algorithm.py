@@ -21,6 +21,7 @@ from agentgym.training.flow_grpo.env_runner import NO_SPACE, GroupEnvRunner
 from agentgym.training.flow_grpo.learner import FlowGRPOLearner
 from agentgym.training.flow_grpo.module import EVIDENCE, PolicyModule
 from agentgym.training.flow_grpo.rollouts import Draw, Playground, Sample
+from agentgym.training.flow_grpo.schedule import learning_rate
 from agentgym.training.flow_grpo.state import learner_state, training_state
 from agentgym.training.resume_point import TrainingState
 
@@ -180,25 +181,13 @@ class FlowGRPO(Algorithm):
             num_epochs=self.config.num_epochs,
             minibatch_size=1,
             sampled_by=batch.sampled_by,
-            learning_rate=scheduled_rate(self.config.settings, self.iteration, self.config.iterations),
+            learning_rate=learning_rate(self.config.settings, self.iteration, self.config.iterations),
         )
         return _learning_metrics(results[0][DEFAULT_MODULE_ID])
 
     def _sync(self) -> None:
         # Without a timeout: RLlib's default returns before the weights have arrived, and the next sample would not be on-policy.
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, timeout_seconds=None, inference_only=True)
-
-
-def scheduled_rate(settings: FlowGRPOSettings, iteration: int, iterations: int | None) -> float:
-    """The learning rate of an iteration, counted from 0: it climbs while Adam has seen few gradients to scale by, then falls to the end.
-
-    iterations: how many there will be; None keeps the rate as it is.
-    """
-    if iterations is None:
-        return settings.learning_rate
-    climbed = min(1.0, (iteration + 1) / (settings.warmup_share * iterations + 1))
-    fallen = (1 - settings.final_rate_share) * min(1.0, iteration / iterations)
-    return settings.learning_rate * climbed * (1 - fallen)
 
 
 def _sample(runner: GroupEnvRunner, *, draws: Sequence[Draw], seed: Sequence[int]) -> Sample:
