@@ -8,10 +8,12 @@ from agentgym.reward import RewardWeights
 class FlowGRPOSettings(BaseModel):
     """Flow-GRPO's own settings.
 
-    group_size: rollouts of one case, compared with each other.   cases_per_iteration: groups whose rewards differ that an iteration
-    learns from.   max_refills: how often cases are drawn again for groups that did not vary.   clip_low, clip_high: how far below and
-    above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in reward points per
-    nat.   gradient_norm_limit: longer gradients are shortened to it.   max_crash_share: of the rollouts of an iteration.
+    group_size: rollouts of one case, compared with each other.   cases_per_iteration: groups an iteration plays.   max_refills: how often
+    more are drawn in place of those whose rewards are all equal.   learning_rate: at its highest; it climbs during warmup_share of the
+    iterations and falls to final_rate_share of itself at the end.   epochs: updates on what an iteration played.   clip_low, clip_high:
+    how far below and above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in
+    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   masks_truncated: whether a rollout cut off at
+    the turn limit is left out of the loss.   max_crash_share: of the rollouts of an iteration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -19,12 +21,15 @@ class FlowGRPOSettings(BaseModel):
     group_size: int = Field(default=8, ge=2, le=256)
     cases_per_iteration: int = Field(default=32, ge=1, le=4096)
     max_refills: int = Field(default=0, ge=0, le=10)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    final_rate_share: float = Field(default=0.2, ge=0, le=1)
     epochs: int = Field(default=2, ge=1, le=32)
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.28, gt=0, le=10)
     kl_coefficient: float = Field(default=0.1, ge=0, le=100)
     gradient_norm_limit: float = Field(default=1.0, gt=0)
+    masks_truncated: bool = False
     max_crash_share: float = Field(default=0.2, ge=0, lt=1)
 
 

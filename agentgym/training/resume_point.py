@@ -22,12 +22,13 @@ class TrainingState:
     """What the algorithm itself needs.
 
     iteration: completed.   updates: of the learner, by which RLlib tells newer weights from older.   tensors: weights and optimizer
-    moments, by name.
+    moments, by name.   unsolved: of each course of cases, what the curriculum goes by.
     """
 
     iteration: int
     updates: int
     tensors: Mapping[str, np.ndarray]
+    unsolved: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +39,11 @@ class ResumePoint:
     curve: tuple[IterationMetrics, ...]
 
     def to_bytes(self) -> bytes:
-        progress = _Progress(iteration=self.state.iteration, updates=self.state.updates, curve=self.curve)
+        state = self.state
+        progress = _Progress(iteration=state.iteration, updates=state.updates, unsolved=dict(state.unsolved), curve=self.curve)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr(_TENSORS, save({name: np.asarray(values, order="C") for name, values in self.state.tensors.items()}))
+            archive.writestr(_TENSORS, save({name: np.asarray(values, order="C") for name, values in state.tensors.items()}))
             archive.writestr(_PROGRESS, progress.model_dump_json())
         return packed.getvalue()
 
@@ -54,7 +56,7 @@ class ResumePoint:
                 progress = _Progress.model_validate_json(archive.read(_PROGRESS))
         except (zipfile.BadZipFile, KeyError, SafetensorError, ValidationError) as error:
             raise InvalidInput(f"A resume point must be whole; reading it gave {error}. Remove it to train from the start.") from error
-        state = TrainingState(iteration=progress.iteration, updates=progress.updates, tensors=tensors)
+        state = TrainingState(iteration=progress.iteration, updates=progress.updates, tensors=tensors, unsolved=progress.unsolved)
         return cls(state=state, curve=progress.curve)
 
 
@@ -63,4 +65,5 @@ class _Progress(BaseModel):
 
     iteration: int
     updates: int
+    unsolved: dict[str, float]
     curve: tuple[IterationMetrics, ...]

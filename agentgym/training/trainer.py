@@ -64,7 +64,9 @@ def _algorithm(pack: ScenarioPack, checkpoint: Checkpoint, config: TrainingConfi
         broadcast_rewards=scenario.broadcast_rewards,
         cases=pack.train,
     )
-    flow_grpo = FlowGRPOConfig().training(create_policy=partial(load_policy, checkpoint), playground=playground, settings=config.flow_grpo)
+    flow_grpo = FlowGRPOConfig().training(
+        create_policy=partial(load_policy, checkpoint), playground=playground, settings=config.flow_grpo, iterations=config.iterations
+    )
     return flow_grpo.env_runners(num_env_runners=config.num_env_runners).debugging(seed=config.seed).build_flow_grpo()
 
 

@@ -65,10 +65,16 @@ def test_a_group_that_crashes_left_with_one_rollout_is_dropped():
     assert len(batch.decisions) == 2
 
 
-def test_a_truncated_rollout_counts_in_the_mean_but_not_in_the_loss():
-    batch = learning_batch([rollout(0, 6.0), rollout(0, 3.0), rollout(0, 0.0, is_truncated=True)])
+def test_a_masked_truncated_rollout_counts_in_the_mean_but_not_in_the_loss() -> None:
+    rollouts = [rollout(0, 6.0), rollout(0, 3.0), rollout(0, 0.0, is_truncated=True)]
+    batch = learning_batch(rollouts, masks_truncated=True)
     assert batch.advantages.tolist() == [3.0, 0.0]
     assert batch.weights.tolist() == [0.5, 0.5]
+
+
+def test_an_unmasked_truncated_rollout_teaches_like_any_other() -> None:
+    batch = learning_batch([rollout(0, 6.0), rollout(0, 0.0, is_truncated=True)])
+    assert batch.advantages.tolist() == [3.0, -3.0]
 
 
 def test_a_turn_rewarded_apart_keeps_its_distance_from_the_rollouts_mean():

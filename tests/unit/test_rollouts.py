@@ -8,7 +8,7 @@ from agentgym.environments.case import Case
 from agentgym.episode import Action, Conversation, Decision, Outcome, Trajectory
 from agentgym.errors import ContractBroken, Unavailable
 from agentgym.messages import Message, assistant, user
-from agentgym.training.flow_grpo.rollouts import Player, Playground, Sample
+from agentgym.training.flow_grpo.rollouts import Draw, Player, Playground, Sample
 
 
 class CountingEnvironment:
@@ -70,7 +70,8 @@ class Coin:
         return [Action(message=assistant(word), decisions=(Decision(name="act", choice=word, log_probability=-0.7),)) for word in words]
 
 
-def play(goals: Sequence[str], policy: Coin, *, groups: int = 4, max_refills: int = 0, group_size: int = 3, seed: int = 0) -> Sample:
+def play(goals: Sequence[str], policy: Coin, *, group_size: int = 3, seed: int = 0) -> Sample:
+    """Each goal once, as a group; the environment's seed is the group's own."""
     cases = tuple(
         Case(case_id=f"{place}-{goal}", scenario="toy", kind="toy", difficulty="easy", cluster_id=str(place), goal=goal)
         for place, goal in enumerate(goals)
@@ -81,61 +82,63 @@ def play(goals: Sequence[str], policy: Coin, *, groups: int = 4, max_refills: in
         broadcast_rewards=lambda trajectory: [trajectory.reward] * len(trajectory.actions),
         cases=cases,
     )
+    draws = [Draw(place=place, group_id=100 + place, seed=7 * place) for place in range(len(cases))]
     player = Player(playground, group_size=group_size)
-    rng = np.random.default_rng(seed)
-    sample = player.sample(policy, groups=groups, max_refills=max_refills, first_group_id=100, weights_digest="digest", rng=rng)  # type: ignore[arg-type]
-    assert [len(set(seeds[start : start + group_size])) for start in range(0, len(seeds), group_size)] == [1] * (len(seeds) // group_size)
+    sample = player.play(policy, draws, weights_digest="digest", rng=np.random.default_rng(seed))  # type: ignore[arg-type]
+    assert seeds == [draw.seed for draw in draws for _ in range(group_size)]
     return sample
 
 
-def test_every_case_is_played_group_size_times_under_one_group_id():
+def test_every_case_is_played_group_size_times_under_one_group_id() -> None:
     sample = play(["2", "3"], Coin(0.5))
-    groups = {group_id: {r.trajectory.case_id for r in sample.rollouts if r.group_id == group_id} for group_id in range(100, 104)}
-    assert len(sample.rollouts) == 12
-    assert all(len(cases) == 1 for cases in groups.values())
+    assert [(rollout.group_id, rollout.trajectory.case_id) for rollout in sample.rollouts] == [(100, "0-2")] * 3 + [(101, "1-3")] * 3
 
 
-def test_a_finished_rollout_leaves_the_batch_and_none_is_cut_short():
+def test_a_finished_rollout_leaves_the_batch_and_none_is_cut_short() -> None:
     policy = Coin(0.5)
-    sample = play(["1", "4"], policy, groups=6)
-    turns = [len(rollout.trajectory.actions) for rollout in sample.rollouts]
-    assert policy.batch_sizes == [sum(length > step for length in turns) for step in range(4)]
+    sample = play(["1", "4"], policy)
+    assert policy.batch_sizes == [6, 3, 3, 3]
+    assert [len(rollout.trajectory.actions) for rollout in sample.rollouts] == [1, 1, 1, 4, 4, 4]
 
 
-def test_equal_seeds_give_equal_rollouts():
-    first, second, other = (play(["2", "5"], Coin(0.5), seed=seed) for seed in (1, 1, 2))
+def test_equal_seeds_give_equal_rollouts() -> None:
+    first, second, other = (play(["4", "5"], Coin(0.5), seed=seed) for seed in (1, 1, 2))
     assert first.rollouts == second.rollouts
     assert first.rollouts != other.rollouts
 
 
-def test_groups_that_do_not_vary_are_played_again_until_enough_do():
-    sample = play(["1"], Coin(0.2), groups=8, max_refills=10)
-    assert sample.varied_groups >= 8
-    assert len({rollout.group_id for rollout in sample.rollouts}) > 8
+def test_a_group_varies_when_its_rewards_differ() -> None:
+    assert play(["6"] * 4, Coin(0.5)).varied_groups == 4
+    assert play(["6"] * 4, Coin(1.0)).varied_groups == 0
 
 
-def test_refilling_ends_when_no_group_can_vary():
-    sample = play(["1"], Coin(1.0), groups=2, max_refills=3)
-    assert sample.varied_groups == 0
-    assert len(sample.rollouts) == 2 * 4 * 3
-
-
-def test_a_crash_is_left_out_of_its_group_and_names_its_error():
-    sample = play(["crash", "2"], Coin(0.5), groups=20)
+def test_a_crash_is_left_out_of_its_group_and_names_its_error() -> None:
+    sample = play(["crash", "2"], Coin(0.5))
     assert {rollout.trajectory.case_id for rollout in sample.rollouts} == {"1-2"}
     assert {(crash.case_id, crash.error) for crash in sample.crashes} == {("0-crash", "ZeroDivisionError: the world broke")}
 
 
-def test_a_broken_contract_of_ours_is_not_taken_for_a_crash():
+def test_a_broken_contract_of_ours_is_not_taken_for_a_crash() -> None:
     with pytest.raises(ContractBroken, match="keeps its promises"):
         play(["bug"], Coin(0.5))
 
 
-def test_too_many_crashes_stop_the_run_with_the_first_of_them():
-    sample = play(["crash"], Coin(0.5), groups=1)
+def test_too_many_crashes_stop_the_run_with_the_first_of_them() -> None:
+    sample = play(["crash"], Coin(0.5))
     with pytest.raises(Unavailable, match="3 of 3 did, the first in case '0-crash' with ZeroDivisionError: the world broke"):
         sample.require_few_crashes(0.2)
 
 
-def test_rollouts_carry_the_digest_of_the_weights_that_sampled_them():
+def test_a_scenario_must_reward_every_turn() -> None:
+    playground = Playground(
+        create_environment=lambda: CountingEnvironment([]),
+        broadcast_rewards=lambda trajectory: [trajectory.reward],
+        cases=(Case(case_id="c", scenario="toy", kind="toy", difficulty="easy", cluster_id="c", goal="2"),),
+    )
+    draw = Draw(place=0, group_id=0, seed=0)
+    with pytest.raises(ContractBroken, match="'c' had 2 turns and got 1 rewards"):
+        Player(playground, group_size=2).play(Coin(0.5), [draw], weights_digest="", rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def test_rollouts_carry_the_digest_of_the_weights_that_sampled_them() -> None:
     assert {rollout.weights_digest for rollout in play(["2"], Coin(0.5)).rollouts} == {"digest"}

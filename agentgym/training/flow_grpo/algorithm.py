@@ -1,8 +1,7 @@
 """Flow-GRPO as an RLlib algorithm: on-policy, group-relative, over the decisions of whole conversations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import ceil
 from time import perf_counter
 from typing import Any, Self, cast
 
@@ -17,10 +16,12 @@ from agentgym.episode import TrainablePolicy
 from agentgym.reward import trajectory_metrics
 from agentgym.training.config import FlowGRPOSettings
 from agentgym.training.flow_grpo.batch import LearningBatch, learning_batch, zero_variance_share
+from agentgym.training.flow_grpo.curriculum import Curriculum
 from agentgym.training.flow_grpo.env_runner import NO_SPACE, GroupEnvRunner
 from agentgym.training.flow_grpo.learner import FlowGRPOLearner
 from agentgym.training.flow_grpo.module import EVIDENCE, PolicyModule
-from agentgym.training.flow_grpo.rollouts import Playground, Sample
+from agentgym.training.flow_grpo.rollouts import Draw, Playground, Sample
+from agentgym.training.flow_grpo.schedule import learning_rate
 from agentgym.training.flow_grpo.state import learner_state, training_state
 from agentgym.training.resume_point import TrainingState
 
@@ -39,6 +40,7 @@ class FlowGRPOConfig(AlgorithmConfig):
         self.add_default_connectors_to_learner_pipeline = False
         self.create_policy: Callable[[], TrainablePolicy] | None = None
         self.playground: Playground | None = None
+        self.iterations: int | None = None
         self.training(settings=FlowGRPOSettings())
         self.env_runners(num_env_runners=0)
 
@@ -48,12 +50,18 @@ class FlowGRPOConfig(AlgorithmConfig):
         create_policy: Callable[[], TrainablePolicy] | None = None,
         playground: Playground | None = None,
         settings: FlowGRPOSettings | None = None,
+        iterations: int | None = None,
         **rllib: Any,
     ) -> Self:
-        """Sets what is given. create_policy: makes the policy to start from; it is pickled to every process that plays or learns."""
+        """Sets what is given.
+
+        create_policy: makes the policy to start from; it is pickled to every process that plays or learns.
+        iterations: how many there will be, for the learning rate to climb and fall in; without them it stays.
+        """
         super().training(**rllib)
         self.create_policy = create_policy or self.create_policy
         self.playground = playground or self.playground
+        self.iterations = iterations or self.iterations
         if settings is not None:
             self.settings = settings
             super().training(
@@ -66,10 +74,6 @@ class FlowGRPOConfig(AlgorithmConfig):
 
     def build_flow_grpo(self) -> "FlowGRPO":
         return cast(FlowGRPO, self.build_algo())
-
-    @property
-    def groups_per_runner(self) -> int:
-        return ceil(self.settings.cases_per_iteration / max(1, self.num_env_runners))
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(module_class=PolicyModule, observation_space=NO_SPACE, action_space=NO_SPACE)
@@ -95,13 +99,18 @@ class FlowGRPO(Algorithm):
     def get_default_config(cls) -> FlowGRPOConfig:
         return FlowGRPOConfig()
 
+    def setup(self, config: AlgorithmConfig) -> None:
+        super().setup(config)
+        self.curriculum = Curriculum(config.playground.cases)
+
     def training_step(self) -> None:
         began = perf_counter()
         sample = self._play()
         sample.require_few_crashes(self.config.settings.max_crash_share)
         played = perf_counter()
-        batch = learning_batch(sample.rollouts)
+        batch = learning_batch(sample.rollouts, masks_truncated=self.config.settings.masks_truncated)
         learning = self._learn(batch) if batch is not None else {}
+        self.curriculum.learn(sample.rollouts)
         learned = perf_counter()
         self._sync()
         seconds = {"sampling_seconds": played - began, "learning_seconds": learned - played, "syncing_seconds": perf_counter() - learned}
@@ -123,11 +132,12 @@ class FlowGRPO(Algorithm):
 
     def state_to_resume(self) -> TrainingState:
         """Everything a fresh algorithm of the same configuration needs to go on as this one would."""
-        return training_state(self.learner_group.get_state(), iteration=self.iteration)
+        return training_state(self.learner_group.get_state(), iteration=self.iteration, unsolved=self.curriculum.unsolved)
 
     def resume(self, state: TrainingState) -> None:
         """Goes on from `state`, to the same numbers as a run that was never interrupted."""
         self.learner_group.set_state(learner_state(self.learner_group.get_state(), state))
+        self.curriculum.restore(state.unsolved)
         self._iteration = state.iteration
         self._sync()
 
@@ -137,9 +147,25 @@ class FlowGRPO(Algorithm):
             super()._setup_logdir()
 
     def _play(self) -> Sample:
-        group = self.env_runner_group
-        samples = group.foreach_env_runner(partial(_sample, iteration=self.iteration), local_env_runner=not group.num_remote_workers())
-        return sum(samples, Sample())
+        """As many groups as configured; more, at most `max_refills` times, in place of those whose rewards are all equal."""
+        settings, sample, drawn = self.config.settings, Sample(), 0
+        rng = np.random.default_rng([self.config.seed or 0, self.iteration])
+        for attempt in range(1 + settings.max_refills):
+            missing = settings.cases_per_iteration - sample.varied_groups
+            if missing <= 0:
+                break
+            sample += self._play_groups(self.curriculum.draw(missing, first_group_id=drawn, rng=rng), attempt)
+            drawn += missing
+        return sample
+
+    def _play_groups(self, draws: Sequence[Draw], attempt: int) -> Sample:
+        """Plays the groups in this process where it has no others, else a share of them in each runner."""
+        runners, seed = self.env_runner_group, (self.config.seed or 0, self.iteration, attempt)
+        workers = runners.healthy_worker_ids()
+        if not workers:
+            return _sample(cast(GroupEnvRunner, runners.local_env_runner), draws=draws, seed=(*seed, 0))
+        calls = [partial(_sample, draws=draws[place :: len(workers)], seed=(*seed, worker)) for place, worker in enumerate(workers)]
+        return sum(runners.foreach_env_runner(calls, local_env_runner=False, remote_worker_ids=workers), Sample())
 
     def _learn(self, batch: LearningBatch) -> dict[str, float]:
         """Updates the learner; its metrics. RLlib slices columns by their first dimension: here it is 1, as the evidence is ragged."""
@@ -155,6 +181,7 @@ class FlowGRPO(Algorithm):
             num_epochs=self.config.num_epochs,
             minibatch_size=1,
             sampled_by=batch.sampled_by,
+            learning_rate=learning_rate(self.config.settings, self.iteration, self.config.iterations),
         )
         return _learning_metrics(results[0][DEFAULT_MODULE_ID])
 
@@ -163,8 +190,8 @@ class FlowGRPO(Algorithm):
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, timeout_seconds=None, inference_only=True)
 
 
-def _sample(runner: GroupEnvRunner, *, iteration: int) -> Sample:
-    return runner.sample(iteration=iteration)
+def _sample(runner: GroupEnvRunner, *, draws: Sequence[Draw], seed: Sequence[int]) -> Sample:
+    return runner.sample(draws=draws, seed=seed)
 
 
 def _sample_metrics(sample: Sample, batch: LearningBatch | None) -> dict[str, float]:

@@ -25,13 +25,14 @@ class LearningBatch:
     sampled_by: frozenset[str]
 
 
-def learning_batch(rollouts: Sequence[Rollout]) -> LearningBatch | None:
+def learning_batch(rollouts: Sequence[Rollout], *, masks_truncated: bool = False) -> LearningBatch | None:
     """The decisions of every rollout that can teach something; None when no group varies.
 
     Left out are groups whose rewards are all equal, as they have no gradient (Yu et al. 2025, DAPO, §3.2), and groups of which crashes
-    left a single rollout. A truncated rollout counts in its group's mean but not in the loss: its reward says that time was up, not that
-    what it did was wrong (DAPO, §3.4). Weights are the rollout mean: each decision 1/(decisions of its rollout), then the mean over
-    rollouts, so that a rollout with many decisions weighs no more than one with few.
+    left a single rollout. With `masks_truncated` a truncated rollout counts in its group's mean but not in the loss (DAPO, §3.4): right
+    where the limit cuts off work that was going well; where the limit is a rule of the world it is what unlearns going round in circles.
+    Weights are the rollout mean: each decision 1/(decisions of its rollout), then the mean over rollouts, so that a rollout with many
+    decisions weighs no more than one with few.
     """
     compared = _compared(rollouts)
     if not compared:
@@ -40,7 +41,7 @@ def learning_batch(rollouts: Sequence[Rollout]) -> LearningBatch | None:
     learned = [
         (rollout, advantage)
         for rollout, advantage in zip(compared, advantages, strict=True)
-        if rollout.decisions and not rollout.trajectory.is_truncated
+        if rollout.decisions and not (masks_truncated and rollout.trajectory.is_truncated)
     ]
     if not learned:
         return None

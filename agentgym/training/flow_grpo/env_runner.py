@@ -1,5 +1,6 @@
 """The process that plays: RLlib's environment runner, with whole groups of rollouts in place of a fixed set of vector slots."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -7,7 +8,7 @@ import numpy as np
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from agentgym.training.flow_grpo.module import PolicyModule
-from agentgym.training.flow_grpo.rollouts import Player, Sample
+from agentgym.training.flow_grpo.rollouts import Draw, Player, Sample
 
 # RLlib wants spaces to build networks from; a policy brings its own network, and conversations never pass through RLlib.
 NO_SPACE = gymnasium.spaces.Dict()
@@ -37,19 +38,11 @@ class GroupEnvRunner(SingleAgentEnvRunner):
     """
 
     def make_env(self) -> None:
-        self.env = GroupSpaces(self.config.groups_per_runner * self.config.settings.group_size)
+        self.env = GroupSpaces(self.config.settings.group_size)
         self.num_envs = self.env.num_envs
         self.player = Player(self.config.playground, group_size=self.config.settings.group_size)
 
-    def sample(self, *, iteration: int = 0, **_: Any) -> Sample:
-        """This runner's share of iteration `iteration`; equal weights, seed, runner and iteration give equal rollouts."""
+    def sample(self, *, draws: Sequence[Draw] = (), seed: Sequence[int] = (0,), **_: Any) -> Sample:
+        """The groups drawn for this runner; equal weights, draws and seed give equal rollouts."""
         module = cast(PolicyModule, self.module)
-        worker = self.worker_index or 0
-        return self.player.sample(
-            module.policy,
-            groups=self.config.groups_per_runner,
-            max_refills=self.config.settings.max_refills,
-            first_group_id=worker * 1_000_000,
-            weights_digest=module.digest,
-            rng=np.random.default_rng([self.config.seed or 0, worker, iteration]),
-        )
+        return self.player.play(module.policy, draws, weights_digest=module.digest, rng=np.random.default_rng(seed))

@@ -23,13 +23,15 @@ class FlowGRPOLearner(TorchLearner):
         optimizer = torch.optim.Adam(parameters)
         self.register_optimizer(module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr)
 
-    def update(self, *, sampled_by: frozenset[str] = frozenset(), **arguments: Any) -> Any:
-        """RLlib's update. sampled_by: digests of the weights that sampled the batch.
+    def update(self, *, sampled_by: frozenset[str], learning_rate: float, **arguments: Any) -> Any:
+        """RLlib's update. sampled_by: digests of the weights that sampled the batch.   learning_rate: of this update.
 
         Raises ContractBroken when one of them is not the digest of the weights held now.
         """
         self._require_own_weights(sampled_by)
         self._is_first_epoch = True
+        for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            self._set_optimizer_lr(optimizer, learning_rate)
         return super().update(**arguments)
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Mapping[str, Tensor], fwd_out: Mapping[str, Tensor]) -> Tensor:
@@ -56,7 +58,7 @@ class FlowGRPOLearner(TorchLearner):
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise InvalidInput(
                 f"Loss and gradient must stay finite; the loss is {loss.item()!r}, the gradient's norm {norm.item()!r}. "
-                f"Lower the learning rate ({self.config.lr!r}) or the reward weights; the weights are those before this update."
+                f"Lower the learning rate ({self.config.settings.learning_rate!r}) or the reward weights; the policy is as it was before."
             )
         return gradients
 

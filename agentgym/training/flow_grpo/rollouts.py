@@ -1,6 +1,6 @@
 """Playing G rollouts of each case at once: one call to the policy a step for all that are still going on."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,15 @@ class PlayableEnvironment(Protocol):
     def step(self, action: Message) -> tuple[Conversation, Any, bool, bool, Mapping[str, Any]]: ...
 
     def trajectory(self, actions: Sequence[Action]) -> Trajectory: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """A case to play as a group: its place among the training cases, and the seed all rollouts of the group share."""
+
+    place: int
+    group_id: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,22 +112,9 @@ class Player:
         self.group_size = group_size
         self._environments: list[PlayableEnvironment] = []
 
-    def sample(
-        self, policy: TrainablePolicy, *, groups: int, max_refills: int, first_group_id: int, weights_digest: str, rng: np.random.Generator
-    ) -> Sample:
-        """At least `groups` groups; more are played, at most `max_refills` times, in place of those whose rewards are all equal."""
-        sample = Sample()
-        drawn = 0
-        for _ in range(1 + max_refills):
-            missing = groups - sample.varied_groups
-            if missing <= 0:
-                break
-            sample += self._round(policy, range(first_group_id + drawn, first_group_id + drawn + missing), weights_digest, rng)
-            drawn += missing
-        return sample
-
-    def _round(self, policy: TrainablePolicy, group_ids: Iterable[int], weights_digest: str, rng: np.random.Generator) -> Sample:
-        episodes = [episode for group_id in group_ids for episode in self._group(group_id, rng)]
+    def play(self, policy: TrainablePolicy, draws: Sequence[Draw], *, weights_digest: str, rng: np.random.Generator) -> Sample:
+        """`group_size` rollouts of each case drawn. Those of a group share the environment's seed, so that only actions tell them apart."""
+        episodes = [_Episode(self.playground.cases[draw.place], draw) for draw in draws for _ in range(self.group_size)]
         for episode, environment in zip(episodes, self._pool(len(episodes)), strict=True):
             episode.begin(environment)
         while live := [episode for episode in episodes if episode.is_live]:
@@ -139,13 +135,7 @@ class Player:
                 f"broadcast_rewards gives one reward for each turn of the agent; case {trajectory.case_id!r} had "
                 f"{len(trajectory.actions)} turns and got {len(rewards)} rewards. Count the assistant messages the agent added."
             )
-        return Rollout(trajectory=trajectory, group_id=episode.group_id, turn_rewards=rewards, weights_digest=weights_digest)
-
-    def _group(self, group_id: int, rng: np.random.Generator) -> list["_Episode"]:
-        """One case, drawn at random. All its rollouts share the environment's seed, so that only the actions tell them apart."""
-        case = self.playground.cases[int(rng.integers(len(self.playground.cases)))]
-        seed = int(rng.integers(2**31))
-        return [_Episode(case, group_id, seed) for _ in range(self.group_size)]
+        return Rollout(trajectory=trajectory, group_id=episode.draw.group_id, turn_rewards=rewards, weights_digest=weights_digest)
 
     def _pool(self, size: int) -> list[PlayableEnvironment]:
         while len(self._environments) < size:
@@ -156,13 +146,12 @@ class Player:
 class _Episode:
     """One rollout while it is played; over when it has a trajectory or an error."""
 
-    def __init__(self, case: Case, group_id: int, seed: int) -> None:
+    def __init__(self, case: Case, draw: Draw) -> None:
         self.case = case
-        self.group_id = group_id
+        self.draw = draw
         self.trajectory: Trajectory | None = None
         self.error: str | None = None
         self.conversation: Conversation
-        self._seed = seed
         self._environment: PlayableEnvironment
         self._actions: list[Action] = []
 
@@ -179,7 +168,7 @@ class _Episode:
         self._guarded(self._step)
 
     def _reset(self) -> None:
-        self.conversation, _ = self._environment.reset(seed=self._seed, options={"case": self.case})
+        self.conversation, _ = self._environment.reset(seed=self.draw.seed, options={"case": self.case})
 
     def _step(self) -> None:
         self.conversation, _, is_terminated, is_truncated, _ = self._environment.step(self._actions[-1].message)
