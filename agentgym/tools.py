@@ -1,11 +1,15 @@
 """A tool an agent can call: its JSON Schema, and the check of a call against it."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Self
 
 import jsonschema
 import orjson
 from pydantic import BaseModel, ConfigDict, JsonValue
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from agentgym.errors import InvalidInput
 
@@ -61,6 +65,11 @@ class Tool(BaseModel):
             raise InvalidInput(
                 f"A tool's parameters must be a JSON Schema; those of {name!r} are not: {error.message}. Mend the declaration."
             ) from error
+        if lost := next(_unresolvable(parameters), None):
+            raise InvalidInput(
+                f"A tool's parameters must hold what they refer to; those of {name!r} refer to {lost!r}, which is not in them. "
+                "Write the definition into the declaration."
+            )
         return cls(name=name, description=str(function.get("description") or ""), parameters=parameters)  # type: ignore[arg-type]
 
     def to_openai(self) -> dict[str, JsonValue]:
@@ -70,4 +79,27 @@ class Tool(BaseModel):
 
 @lru_cache(maxsize=4096)
 def _validator(schema: bytes) -> jsonschema.protocols.Validator:
-    return jsonschema.Draft202012Validator(orjson.loads(schema))
+    # With a registry of its own it looks nothing up over the network.
+    return jsonschema.Draft202012Validator(orjson.loads(schema), registry=Registry())
+
+
+def _unresolvable(schema: JsonValue) -> Iterator[str]:
+    """References that lead to nothing inside the schema."""
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            yield reference
+
+
+def _references(schema: JsonValue) -> Iterator[str]:
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _references(item)
+    elif isinstance(schema, dict):
+        for keyword, item in schema.items():
+            if keyword == "$ref" and isinstance(item, str):
+                yield item
+            elif keyword not in ("const", "default", "enum", "examples"):
+                yield from _references(item)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from agentgym.errors import InvalidInput
@@ -50,6 +52,22 @@ def test_a_tool_survives_the_way_through_openais_form():
 
 def test_a_bare_function_object_is_a_declaration_too():
     assert Tool.from_openai({"name": "search_kb", "description": None}) == Tool(name="search_kb")
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/email", "https://example.com/email.json", "email.json"])
+def test_a_declaration_that_refers_to_what_it_does_not_hold_is_refused(reference):
+    parameters = {"type": "object", "properties": {"email": {"type": "array", "items": {"$ref": reference}}}}
+    with pytest.raises(InvalidInput, match=f"those of 'lookup_user' refer to '{re.escape(reference)}', which is not in them"):
+        Tool.from_openai({"name": "lookup_user", "parameters": parameters})
+
+
+def test_a_declaration_may_refer_to_its_own_definitions_and_name_an_argument_ref():
+    parameters = {
+        "$defs": {"email": {"type": "string"}},
+        "properties": {"email": {"$ref": "#/$defs/email"}, "$ref": {"enum": [{"$ref": "#/absent"}]}},
+    }
+    tool = Tool.from_openai({"name": "lookup_user", "parameters": parameters})
+    assert tool.violations({"email": 1}) == ["email: 1 is not of type 'string'"]
 
 
 @pytest.mark.parametrize("declaration", [{}, {"type": "function"}, {"function": {"name": 3}}, {"function": "search_kb"}])
