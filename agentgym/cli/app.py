@@ -26,7 +26,9 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything ran
 Agent = Annotated[str, typer.Option(help="Name of the agent in the model registry.")]
 Traces = Annotated[Path, typer.Option(help="A log file or a folder of them; .gz too.")]
 Format = Annotated[TraceFormat, typer.Option("--format", help="jsonl (trace schema or OpenAI chat), openai, or sgd.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read only this many conversations.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
+]
 
 
 @app.callback(invoke_without_command=True)

@@ -11,7 +11,8 @@ class TraceSource(BaseModel):
     """A log, and perhaps another to judge on.
 
     path, held_out: files, or folders of them; without `held_out` a share of the customers is held out.
-    limit: how many conversations are read of `path`; None for all.   max_quarantined_share: more that cannot be used stops the run.
+    limit: how many conversations of `path` are used, drawn from all over it; None for all.
+    max_quarantined_share: more that cannot be used stops the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

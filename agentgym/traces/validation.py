@@ -1,5 +1,6 @@
 """Which conversations of a log can be trusted: the rest is quarantined, each with its reasons, and the log goes on without them."""
 
+import heapq
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict
 
@@ -64,17 +66,28 @@ class ValidatedTraces:
 def load_validated(
     path: Path, format: TraceFormat, *, limit: int | None = None, max_quarantined_share: float = MAX_QUARANTINED_SHARE
 ) -> ValidatedTraces:
-    """The conversations of a log that can be trusted; `limit` reads no more than so many.
+    """The conversations of a log that can be trusted, or `limit` of them, drawn from the whole log.
 
     Only the accepted traces are held in memory; the log is read and judged in batches.
     Raises InvalidInput when the log cannot be read, is in another format, contradicts itself in a tool's schema, or when more than
     `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
     """
     validation = Validation()
-    traces = tuple(validation.accepted(islice(read_records(path, format), limit)))
+    records = read_records(path, format)
+    traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
     report = validation.report()
     _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
     return ValidatedTraces(traces=traces, rejected=tuple(validation.rejected), report=report, data_docs=validation.data_docs())
+
+
+def _drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
+    """`limit` of the records, each as likely as any other, in the order of the log; no more than these are held at a time.
+
+    Records are drawn by their place: equal logs and limits give the same ones, and a larger limit keeps those of a smaller one.
+    """
+    rng = np.random.default_rng(0)
+    lots = ((rng.random(), place, record) for place, record in enumerate(records))
+    return [record for _, _, record in sorted(heapq.nsmallest(limit, lots), key=lambda lot: lot[1])]
 
 
 @dataclass

@@ -129,8 +129,30 @@ def test_reasons_are_counted_by_rule(tmp_path: Path) -> None:
     assert report.reasons["A line must be JSON"] == 1
 
 
-def test_a_limit_reads_no_more_than_it_says(tmp_path: Path) -> None:
-    assert load_validated(write_log(tmp_path / "log.jsonl"), "jsonl", limit=4).report.read == 4
+def test_a_limit_draws_the_same_conversations_from_the_whole_log_each_time(tmp_path: Path) -> None:
+    """The first so many of a log that is sorted by service would all be of one service."""
+    path = write_log(tmp_path / "log.jsonl", count=40)
+    drawn = [[trace.conversation_id for trace in load_validated(path, "jsonl", limit=8).traces] for _ in range(2)]
+    places = [int(conversation_id[1:]) for conversation_id in drawn[0]]
+    assert drawn[0] == drawn[1]
+    assert len(places) == 8
+    assert places == sorted(places)
+    assert min(places) < 20 <= max(places)
+
+
+def test_a_larger_limit_keeps_what_a_smaller_one_draws_and_one_beyond_the_log_keeps_all(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.jsonl", count=20)
+    few, more, all_of_them = ({trace.conversation_id for trace in load_validated(path, "jsonl", limit=n).traces} for n in (5, 10, 99))
+    assert few < more < all_of_them
+    assert len(all_of_them) == 20
+
+
+def test_a_declaration_that_refers_to_nothing_is_quarantined_naming_the_tool(tmp_path: Path) -> None:
+    def refer(log: dict[str, Any]) -> None:
+        log["tools"] = [{"name": "find", "parameters": {"properties": {"n": {"$ref": "#/$defs/count"}}}}]
+
+    (line,) = validated(tmp_path, refer).rejected
+    assert "those of 'find' refer to '#/$defs/count'" in line.reasons[0]
 
 
 def test_more_than_the_allowed_share_in_quarantine_stops_the_run(tmp_path: Path) -> None:
