@@ -1,5 +1,6 @@
 """From log files to a snapshot: what can be trusted goes on, the rest is put aside with its reasons."""
 
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
@@ -55,10 +56,17 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings) -
         held_out_sources=files.held_out_files,
     )
     quarantine = store.write(train.quarantine() + (held_out.quarantine() if held_out else b""), suffix=".quarantine.jsonl")
-    for name, page in train.data_docs.items():
-        write_atomically(settings.workspace / "data-docs" / snapshot.digest[:12] / name, page.encode())
-    create_markdown_artifact(quality_markdown(train, quarantine.uri), key="data-quality", description=str(source.path))
+    folder = settings.workspace / "data-docs" / snapshot.digest[:12]
+    _show_quality(train, source.path, quarantine, folder)
+    if held_out:
+        _show_quality(held_out, source.held_out, quarantine, folder / "held-out")
     return Ingested(snapshot=snapshot, quarantine=quarantine, quality=train.report, held_out_quality=held_out.report if held_out else None)
+
+
+def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: ArtifactRef, folder: Path) -> None:
+    for name, page in validated.data_docs.items():
+        write_atomically(folder / name, page.encode())
+    create_markdown_artifact(quality_markdown(validated, quarantine.uri), key="data-quality", description=str(path))
 
 
 def _held_out(source: TraceSource) -> ValidatedTraces | None:
