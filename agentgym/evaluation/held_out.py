@@ -10,8 +10,8 @@ from agentgym.errors import InvalidInput
 from agentgym.evaluation.evaluate import PlayedCase, case_set_digest, evaluate_policy, report_played
 from agentgym.evaluation.floors import fit_floors
 from agentgym.evaluation.next_call import evaluate_next_call
+from agentgym.scenarios.from_traces import scenario_of
 from agentgym.scenarios.pack import ScenarioPack
-from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.world_scenario import WorldScenario
 from agentgym.traces.trace import Trace
 from agentgym.verdicts import EvaluationReport, Subject
@@ -27,8 +27,7 @@ def evaluate_held_out(
     if recordings:
         services = trained_services(pack)
         return evaluate_next_call(policy, recordings, subject=subject, trained_services=services, tools=pack.tools, on_progress=on_progress)
-    scenario = ScenarioRegistry().load(pack.scenario)
-    return evaluate_policy(policy, scenario, pack.held_out, subject=subject, seed=seed, on_progress=on_progress)
+    return evaluate_policy(policy, scenario_of(pack), pack.held_out, subject=subject, seed=seed, on_progress=on_progress)
 
 
 def evaluate_recordings(

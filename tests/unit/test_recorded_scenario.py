@@ -9,11 +9,14 @@ from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.recording import read_recording
 from agentgym.episode import Outcome, Trajectory
 from agentgym.errors import InsufficientData, InvalidInput
+from agentgym.evaluation.floors import AlwaysTalk
+from agentgym.evaluation.held_out import evaluate_held_out
 from agentgym.messages import Message, ToolCall, assistant, system, tool_result, user
 from agentgym.scenarios.from_traces import RecordedScenario, make_recorded_pack, recorded_case, scenario_of
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
+from agentgym.verdicts import Subject
 
 
 def tool(name: str, **descriptions: str) -> Tool:
@@ -257,3 +260,9 @@ def test_a_pack_is_played_in_its_own_scenario() -> None:
     pack = pack_of(TRACE)
     assert isinstance(scenario_of(pack), RecordedScenario)
     assert scenario_of(pack.model_copy(update={"scenario": "customer_support"})).name == "customer_support"
+
+
+def test_a_recorded_pack_without_held_out_recordings_has_nothing_to_be_judged_on() -> None:
+    """Its scenario is registered nowhere, and was looked for there."""
+    with pytest.raises(InsufficientData):
+        evaluate_held_out(AlwaysTalk(), pack_of(TRACE), subject=Subject(name="somebody", checkpoint_digest="d"), seed=0)
