@@ -12,7 +12,6 @@ from agentgym.environments.recording import Playhead
 from agentgym.messages import Message, ToolCall
 from agentgym.traces.matching import canonical_arguments
 
-PATIENCE_TURNS = 2
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _QUESTION = re.compile(r"\?|\bplease (?:tell|give|provide|confirm|share)\b", re.IGNORECASE)
 
@@ -25,7 +24,7 @@ class RecordedCustomer:
     a question it has no fact for is the simulator's error. It leaves after `patience_turns` such turns in an episode.
     """
 
-    def __init__(self, playhead: Playhead, *, patience_turns: int = PATIENCE_TURNS) -> None:
+    def __init__(self, playhead: Playhead, *, patience_turns: int) -> None:
         self._playhead = playhead
         self._patience_turns = patience_turns
 

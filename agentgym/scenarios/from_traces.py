@@ -26,6 +26,8 @@ from agentgym.traces.trace import Trace
 RECORDED = "recorded"
 # On the record the words are the recorded agent's, so neither their length nor the time they take is the policy's to save.
 RECORDED_REWARD = RewardWeights(token_saving=0.0, speed=0.0)
+# An agent that waits where the record calls would be told more than the recorded agent knew when it called, and would learn to wait.
+PATIENCE_TURNS = 0
 # Calls and turns beyond the longest record before an episode is cut: room to err and to recover.
 SPARE_TURNS = 10
 
@@ -37,8 +39,9 @@ class RecordedScenario(Scenario):
     description = "recorded conversations, played again with the tools and customers of the record"
     difficulty: Difficulty = "medium"
 
-    def __init__(self, pack: ScenarioPack) -> None:
-        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from."""
+    def __init__(self, pack: ScenarioPack, *, patience_turns: int = PATIENCE_TURNS) -> None:
+        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.   patience_turns: of the customer."""
+        self._patience_turns = patience_turns
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
         recordings = [read_recording(case.recording) for case in pack.train if case.recording]
@@ -53,7 +56,7 @@ class RecordedScenario(Scenario):
         playhead = Playhead()
         return ConversationEnv(
             ToolMocker(self._answers, playhead, tools=self._tools),
-            RecordedCustomer(playhead),
+            RecordedCustomer(playhead, patience_turns=self._patience_turns),
             tools=self._tools,
             draw_case=self.draw_case,
             reward=reward or RECORDED_REWARD,

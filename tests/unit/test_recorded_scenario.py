@@ -48,7 +48,8 @@ def pack_of(*traces: Trace) -> ScenarioPack:
 
 
 def environment(*traces: Trace) -> ConversationEnv:
-    return RecordedScenario(pack_of(*(traces or (TRACE,)))).create_environment()
+    """With a customer who says twice what they want."""
+    return RecordedScenario(pack_of(*(traces or (TRACE,))), patience_turns=2).create_environment()
 
 
 def play(*actions: Message, trace: Trace = TRACE, others: tuple[Trace, ...] = ()) -> Trajectory:
@@ -157,6 +158,14 @@ def test_patience_ends_the_episode_as_abandoned() -> None:
     trajectory = play(*(assistant("I see.") for _ in range(9)))
     assert sum(message.role == "assistant" for message in trajectory.messages) == 3
     assert trajectory.outcome is Outcome.ABANDONED
+
+
+def test_in_training_waiting_where_the_record_calls_ends_the_episode() -> None:
+    """A customer who said it all again made waiting free, and training on it made a policy call later and less."""
+    env = RecordedScenario(pack_of(TRACE)).create_environment()
+    env.reset(seed=0, options={"case": recorded_case(TRACE)})
+    assert env.step(assistant("I see."))[2]
+    assert env.trajectory(()).outcome is Outcome.ABANDONED
 
 
 def test_calls_without_end_are_cut_at_the_turn_limit() -> None:
