@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import typer
 
 from agentgym.cli.console import Screen
+from agentgym.cli.guard import end_children_with_us
 from agentgym.errors import AgentGymError
 from agentgym.settings import Settings, read_settings, silence
 
@@ -30,6 +31,7 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
             # Prefect would print the traceback of an error that is told in one message below.
             os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         silence(settings, os.environ)
+        end_children_with_us()
         yield Session(settings=settings, screen=screen)
     except AgentGymError as error:
         _report(screen, error)
