@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from agentgym.errors import Unavailable
 
@@ -127,13 +128,18 @@ def make_folder_of(sqlite_uri: str) -> None:
 
 @contextmanager
 def mlflow_answering(what: str) -> Iterator[None]:
-    """Turns MLflow's own errors into Unavailable; `what` was asked for."""
+    """Turns the errors of MLflow, and of its database, into Unavailable; `what` was asked for."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
         raise Unavailable(f"MLflow must answer for {what!r}; it said {error}. Check that it is up and the address right.") from error
+    except DBAPIError as error:
+        raise Unavailable(
+            f"MLflow's database must be readable and writable; for {what!r} it said {error.orig}. "
+            "Free some space, or restore the database from a backup."
+        ) from error
 
 
 def _experiment_id(client: "MlflowClient", tracking: Tracking) -> str:

@@ -1,12 +1,16 @@
 """`agentgym models`: which versions there are, which is champion, how it came to that, and the way back."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from agentgym.cli.console import Screen
 from agentgym.cli.session import session
+from agentgym.errors import InvalidInput
 from agentgym.settings import Settings, make_workspace
+
+if TYPE_CHECKING:
+    from agentgym.registry import ModelRegistry
 
 
 def list_models(*, agent: str, is_json: bool) -> None:
@@ -21,6 +25,7 @@ def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, 
     from tasks.registry import open_registry
 
     registry = open_registry(agent, settings)
+    _require_versions(registry)
     status, versions = registry.status(), registry.versions()
     aliases = {version.version: alias for alias in ALIASES if (version := getattr(status, alias)) is not None}
     table = Table("version", "alias", "checkpoint", "registered", "description", box=None)
@@ -37,7 +42,9 @@ def show_history(*, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         from tasks.registry import open_registry
 
-        entries = open_registry(agent, run.settings).history()
+        registry = open_registry(agent, run.settings)
+        _require_versions(registry)
+        entries = registry.history()
         table = Table("", "when", "change", "champion", "reason", box=None)
         for entry in entries:
             champion = entry.standing.champion
@@ -58,3 +65,11 @@ def roll_back(*, agent: str, reason: str, is_json: bool) -> None:
         after = rollback(reason, agent=agent, from_version=before.version if before else None)
         run.screen.show(f"Version {after.version} is champion again. `agentgym models rollback` once more undoes it.")
         run.screen.finish({"rollback": {"champion_before": before.version if before else None, "champion_after": after.version}})
+
+
+def _require_versions(registry: "ModelRegistry") -> None:
+    """Tells a mistyped name from an agent without a past: an agent is registered with its first version."""
+    known = registry.known_names()
+    if registry.name not in known:
+        repair = f"Choose one of {', '.join(known)} with --agent." if known else "Run `agentgym improve` first."
+        raise InvalidInput(f"An agent must have a registered version; {registry.name!r} has none. {repair}")

@@ -94,13 +94,16 @@ class ModelRegistry:
         self._moved_by_hand: tuple[str, ...] = ()
         with mlflow_answering(tracking_uri):
             self._mlflow = open_mlflow(tracking_uri)
-            _ensure_registered_model(self._mlflow, name)
+            # Looking at an agent that was never registered leaves no trace of it.
+            if self._ledger.entries():
+                _ensure_registered_model(self._mlflow, name)
         self.align_aliases()
 
     def register(self, checkpoint: ArtifactRef, *, lineage: Lineage, description: str = "") -> ModelVersion:
         """The version of this checkpoint; registering it again, also after a crash, gives the version it has."""
         tags = {_CHECKPOINT_TAG: checkpoint.digest, **lineage.model_dump(exclude_none=True)}
         with self._ledger.locked(), mlflow_answering(self.name):
+            _ensure_registered_model(self._mlflow, self.name)
             known = self._mlflow.search_model_versions(f"name = '{self.name}' and tags.{_CHECKPOINT_TAG} = '{checkpoint.digest}'")
             if known:
                 return _model_version(min(known, key=lambda version: int(version.version)))
@@ -189,6 +192,11 @@ class ModelRegistry:
             found = self._mlflow.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         ours = [_model_version(version) for version in found if _CHECKPOINT_TAG in version.tags]
         return tuple(sorted(ours, key=lambda version: version.version))
+
+    def known_names(self) -> tuple[str, ...]:
+        """Every agent that has versions in this MLflow, in alphabetical order."""
+        with mlflow_answering(self.name):
+            return tuple(sorted(model.name for model in self._mlflow.search_registered_models(max_results=1_000)))
 
     def version(self, number: int) -> ModelVersion:
         """The version of this number. Raises InvalidInput when there is none."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentgym.errors import ContractBroken, InvalidInput, Refused
+from agentgym.errors import ContractBroken, InvalidInput, Refused, Unavailable
 from agentgym.registry import Lineage, ModelRegistry, ModelVersion
 from agentgym.statistics import Estimate
 from agentgym.store import ArtifactRef
@@ -209,6 +209,23 @@ def test_an_alias_moved_by_hand_is_put_back_and_told(registry: ModelRegistry, ur
     assert aliases(reopened, uri) == {"champion": 2, "previous": 1}
     assert "@champion had been moved by hand in MLflow to version 1" in reopened.status().moved_by_hand[0]
     assert reopened.history()[-1].change == "repair"
+
+
+def test_looking_at_an_agent_that_was_never_registered_leaves_no_trace_of_it(registry: ModelRegistry, uri: str) -> None:
+    assert (registry.versions(), registry.history(), registry.status().champion) == ((), (), None)
+    assert registry.known_names() == ()
+    register(registry, "a")
+    assert ModelRegistry(uri, "another").known_names() == (registry.name,)
+
+
+@pytest.mark.parametrize("at", [0, 4096 * 3])
+def test_a_damaged_database_is_unavailable_and_says_so(uri: str, tmp_path: Path, at: int) -> None:
+    """Its driver's error came through as ours, with a traceback."""
+    content = bytearray((tmp_path / "mlflow.db").read_bytes())
+    content[at : at + 40 * 4096] = b"?" * 40 * 4096
+    (tmp_path / "mlflow.db").write_bytes(content)
+    with pytest.raises(Unavailable, match=r"MLflow's database must be readable and writable; for .* it said .* restore the database"):
+        ModelRegistry(uri, "support_agent").versions()
 
 
 def test_aliases_of_a_model_without_a_history_are_left_alone(registry: ModelRegistry, uri: str) -> None:
