@@ -8,6 +8,8 @@ import typer
 from agentgym.cli.console import Screen
 from agentgym.cli.session import session
 from agentgym.errors import Refused
+from agentgym.scenarios.from_traces import RECORDED
+from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.settings import Settings, make_workspace
 from agentgym.traces.source import TraceSource, fingerprint
 from agentgym.training.config import TrainingConfig
@@ -20,8 +22,10 @@ def run_improve(
     source: TraceSource, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
 ) -> None:
     with session(is_json=is_json) as run:
-        # A mistyped path is told at once, not after Prefect has started.
+        # A mistyped path or name is told at once, not after Prefect has started.
         fingerprint(source)
+        if scenario != RECORDED:
+            ScenarioRegistry().load(scenario)
         make_workspace(run.settings)
         from agentgym.cli.watching import watching
         from flows.improve_agent import improve_agent
