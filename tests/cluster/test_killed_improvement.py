@@ -83,7 +83,7 @@ def settings(tmp_path: Path) -> Settings:
     train = list(write_logs(world, world.expert(), 40, seed=3))
     known = {trace.customer_id for trace in train}
     write(tmp_path / "log.jsonl", train)
-    write(tmp_path / "held-out.jsonl", [trace for trace in write_logs(world, world.expert(), 90, seed=4) if trace.customer_id not in known])
+    write(tmp_path / "held-out.jsonl", [trace for trace in write_logs(world, world.expert(), 100, seed=4) if trace.customer_id not in known])
     weak = imitate(list(write_logs(world, world.legacy_agent(), 2, seed=5)), seed=5, config=ImitationConfig(planner=PLANNER))
     registry = open_registry("agent", settings)
     lineage = Lineage(snapshot_digest="0" * 64, pack_digest="0" * 64, code_version="test")
