@@ -28,6 +28,10 @@ class Screen:
             sys.stdout.write(orjson.dumps(result, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
             sys.stdout.flush()
 
+    def restore_cursor(self) -> None:
+        """Shows what a bar hides, for a command that ends while one is drawn."""
+        self._notes.show_cursor(True)
+
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Bars on standard error, gone when done; nothing where standard error is not a terminal."""

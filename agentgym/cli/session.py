@@ -11,6 +11,7 @@ import typer
 
 from agentgym.cli.console import Screen
 from agentgym.cli.guard import end_children_with_us
+from agentgym.cli.interruption import leaving_on_interrupt
 from agentgym.errors import AgentGymError
 from agentgym.settings import Settings, read_settings, silence
 
@@ -32,11 +33,12 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
             os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         silence(settings, os.environ)
         end_children_with_us()
-        yield Session(settings=settings, screen=screen)
+        with leaving_on_interrupt(screen):
+            yield Session(settings=settings, screen=screen)
     except AgentGymError as error:
         _report(screen, error)
         raise typer.Exit(error.exit_code) from error
-    except (KeyboardInterrupt, typer.Exit):
+    except typer.Exit:
         raise
     except BaseException as error:
         traceback.print_exc()
