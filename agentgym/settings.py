@@ -1,5 +1,6 @@
 """Everything that comes from the environment: read once, by an entry point, and passed down as values."""
 
+import shutil
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -99,11 +100,20 @@ def silence(settings: Settings, environment: MutableMapping[str, str]) -> None:
         environment.setdefault(name, setting)
 
 
-def make_workspace(settings: Settings) -> None:
-    """Makes the folder everything is kept in. Prefect's in-process server starts only where it is there before Prefect is imported."""
+def make_workspace(settings: Settings, *, least_free_bytes: int = 64 * 2**20) -> None:
+    """Makes the folder everything is kept in. Prefect's in-process server starts only where it is there before Prefect is imported.
+
+    least_free_bytes: on a full disk that server would not start, and would not say why. Raises Unavailable.
+    """
     try:
         settings.workspace.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.workspace).free
     except OSError as error:
         raise Unavailable(
             f"The workspace must be a folder to write in; {settings.workspace} said {error}. Set AGENTGYM_WORKSPACE."
         ) from error
+    if free < least_free_bytes:
+        raise Unavailable(
+            f"The workspace needs {least_free_bytes / 2**20:,.0f} MiB of free disk to begin with; {settings.workspace} has "
+            f"{free / 2**20:,.0f} MiB. Free some space, or set AGENTGYM_WORKSPACE."
+        )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from agentgym.cli.session import session
 from agentgym.errors import InvalidInput
-from agentgym.settings import Settings
+from agentgym.settings import Settings, make_workspace
 from agentgym.traces.source import TraceSource
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
+        make_workspace(run.settings)
         from agentgym.cli.summaries import evaluation_json, report_table, version_json
         from tasks.registry import open_registry
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def list_models(*, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
+        make_workspace(run.settings)
         run.screen.finish(show_models(run.screen, run.settings, agent=agent))
 
 
@@ -40,6 +41,7 @@ def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, 
 
 def show_history(*, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
+        make_workspace(run.settings)
         from tasks.registry import open_registry
 
         registry = open_registry(agent, run.settings)

@@ -102,3 +102,9 @@ def test_a_workspace_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(Unavailable, match=r"must be a folder to write in; .*taken.* Set AGENTGYM_WORKSPACE"):
         make_workspace(read_settings().inside(tmp_path / "taken"))
+
+
+def test_a_full_disk_is_told_before_anything_starts(tmp_path):
+    """Prefect's server does not start there, and was waited for in vain."""
+    with pytest.raises(Unavailable, match=r"of free disk to begin with; .* Free some space, or set AGENTGYM_WORKSPACE"):
+        make_workspace(read_settings().inside(tmp_path), least_free_bytes=2**80)
