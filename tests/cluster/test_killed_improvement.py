@@ -64,7 +64,7 @@ with listening(lambda event: done.append(event.stage) if isinstance(event, Finis
 print(json.dumps({"verdict": improvement.gate.verdict, "done": done}))
 """
 IN_THE_TRAINING_JOB = ("tasks.training", "_report_line", 2)
-AFTER_REGISTRATION = ("agentgym.registry.model_registry", "_model_version", 1)
+AFTER_REGISTRATION = ("tasks.evaluation", "report_progress", 1)
 DURING_PROMOTION = ("agentgym.registry.model_registry", "ModelRegistry.promote_champion", 1)
 
 
@@ -83,7 +83,9 @@ def settings(tmp_path: Path) -> Settings:
     train = list(write_logs(world, world.expert(), 40, seed=3))
     known = {trace.customer_id for trace in train}
     write(tmp_path / "log.jsonl", train)
-    write(tmp_path / "held-out.jsonl", [trace for trace in write_logs(world, world.expert(), 100, seed=4) if trace.customer_id not in known])
+    write(
+        tmp_path / "held-out.jsonl", [trace for trace in write_logs(world, world.expert(), 100, seed=4) if trace.customer_id not in known]
+    )
     weak = imitate(list(write_logs(world, world.legacy_agent(), 2, seed=5)), seed=5, config=ImitationConfig(planner=PLANNER))
     registry = open_registry("agent", settings)
     lineage = Lineage(snapshot_digest="0" * 64, pack_digest="0" * 64, code_version="test")
