@@ -1,5 +1,7 @@
 """From examples to a first policy, and from that to a better one."""
 
+import ctypes
+import gc
 import hashlib
 
 import orjson
@@ -39,6 +41,7 @@ def imitate_agent(snapshot: ArtifactRef, config: ImitationConfig, seed: int, set
         planner = imitate(dataset.train, tools=dataset.tools, seed=seed, config=config, on_progress=_report_share)
         checkpoint = write_checkpoint(planner.to_checkpoint(lineage=lineage), settings)
         run.log_tags({"checkpoint_digest": checkpoint.digest})
+    _give_back_memory()
     return checkpoint
 
 
@@ -82,3 +85,11 @@ def _report_line(line: str) -> None:
         return
     if isinstance(told, dict) and "done" in told:
         report_progress(told["done"], told["total"], f"reliability {told['metrics']['tool_reliability']:.1%}")
+
+
+def _give_back_memory() -> None:
+    """Hands what imitation has freed to the system, which the C library would keep while the training job needs as much again."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
