@@ -1,7 +1,8 @@
 """Chooses the one weight of a head that imitation gets wrong: how readily it calls, and how readily it leaves an argument out.
 
 A softmax fitted to all turns alike says well how probable a call is, but the likeliest option is not yet the one that makes the best
-trade of missed calls against false ones. The weight is chosen on decisions that the layers were not fitted on.
+trade of missed calls against false ones. The weight is chosen on decisions that the layers were not fitted on. These are few, and between
+two fits of one log the best weight moves a lot, so that all weights they cannot tell from the best are taken for equally good.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,11 @@ Scores = NDArray[np.float32]
 
 
 def call_readiness(head: Head, options: Sequence[Options], words: Sequence[Tensor]) -> float:
-    """The weight on calling with the best F1 of calls: the likeliest call is made when it is likelier than all talk together."""
+    """The weight on calling with a good F1 of calls: the likeliest call is made when it is likelier than all talk together.
+
+    Of equally good ones it is the readiest: a tool or a customer that is new leaves more doubt than any it was fitted on, and in doubt
+    it talks.
+    """
     margins, is_right, has_call = [], [], 0
     for given, said in zip(options, words, strict=True):
         scores, is_call = _scores(head, given, said), given.dense[:, head.switch] > 0
@@ -32,11 +37,11 @@ def call_readiness(head: Head, options: Sequence[Options], words: Sequence[Tenso
             is_right.append(best == given.chosen)
     made = np.array(margins)[None, :] + _WEIGHTS[:, None] >= 0
     right = (made & np.array(is_right)[None, :]).sum(axis=1)
-    return _best(2 * right / np.maximum(1, made.sum(axis=1) + has_call))
+    return float(_good_weights(2 * right / np.maximum(1, made.sum(axis=1) + has_call), cases=has_call).max())
 
 
 def omission_readiness(head: Head, options: Sequence[Options], words: Sequence[Tensor]) -> float:
-    """The weight on leaving an optional argument out with the most arguments right."""
+    """The weight on leaving an optional argument out with the most arguments right; of equally good ones the one nearest to 0."""
     margins, right_given, right_omitted = [], [], []
     for given, said in zip(options, words, strict=True):
         if len(given.dense) > 1 and given.dense[-1, head.switch] > 0:
@@ -48,16 +53,20 @@ def omission_readiness(head: Head, options: Sequence[Options], words: Sequence[T
     if not margins:
         return 0.0
     is_omitted = np.array(margins)[None, :] + _WEIGHTS[:, None] >= 0
-    return _best(np.where(is_omitted, np.array(right_omitted), np.array(right_given)).mean(axis=1))
+    right = np.where(is_omitted, np.array(right_omitted), np.array(right_given)).mean(axis=1)
+    good = _good_weights(right, cases=len(margins))
+    return float(good[np.abs(good).argmin()])
 
 
 def _scores(head: Head, options: Options, words: Tensor) -> Scores:
     with torch.no_grad():
-        return np.asarray(head({"dense": torch.from_numpy(options.dense)}, words).numpy())
+        return np.asarray(head.imitated({"dense": torch.from_numpy(options.dense)}, words).numpy())
 
 
-def _best(values: NDArray[np.float64]) -> float:
-    """The middle of the best stretch: a single lucky weight is not trusted."""
+def _good_weights(values: NDArray[np.float64], *, cases: int) -> NDArray[np.float64]:
+    """The weights whose value, a share of `cases`, is within one standard error of the best; a single lucky one is smoothed away."""
     smooth = np.convolve(np.pad(values, 2, mode="edge"), _SMOOTH, mode="valid")
-    best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
-    return float(_WEIGHTS[best].mean())
+    best = float(np.clip(smooth.max(), 0, 1))
+    error = (best * (1 - best) / max(1, cases)) ** 0.5
+    good: NDArray[np.float64] = _WEIGHTS[smooth >= smooth.max() - error]
+    return good
