@@ -36,7 +36,7 @@ def evaluate_recordings(
     """The next calls of these recordings, apart for services that were in the training part of `trained_on` and services that were not."""
     return evaluate_next_call(
         policy,
-        recordings,
+        [_with_tools_as_trained(trace, trained_on) for trace in recordings],
         subject=subject,
         trained_services=trained_services(trained_on),
         tools=trained_on.tools,
@@ -75,3 +75,9 @@ def trained_services(pack: ScenarioPack) -> frozenset[str]:
 
 def held_out_recordings(pack: ScenarioPack) -> list[Trace]:
     return [case.recording for case in pack.held_out if case.recording is not None]
+
+
+def _with_tools_as_trained(trace: Trace, trained_on: ScenarioPack) -> Trace:
+    """The trace with tools that equal one in the pack written as there: two logs may list the arguments of one tool in different orders."""
+    known = {tool.name: tool for tool in trained_on.tools}
+    return trace.model_copy(update={"tools": tuple(known[tool.name] if known.get(tool.name) == tool else tool for tool in trace.tools)})
