@@ -1,8 +1,13 @@
 """How a policy is trained: the whole configuration, saved with the checkpoint it made."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentgym.reward import RewardWeights
+
+Credit = Literal["rollout", "path"]
+"""What a decision is compared with: all rollouts of its case, or those that came to it the same way."""
 
 
 class FlowGRPOSettings(BaseModel):
@@ -12,23 +17,28 @@ class FlowGRPOSettings(BaseModel):
     more are drawn in place of those whose rewards are all equal.   learning_rate: at its highest; it climbs during warmup_share of the
     iterations and falls to final_rate_share of itself at the end.   epochs: updates on what an iteration played.   clip_low, clip_high:
     how far below and above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in
-    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   masks_truncated: whether a rollout cut off at
+    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   credit: what a decision is
+    compared with.   entropy_coefficient: reward points per nat of a decision's entropy.   adam_epsilon: gradients well below it move their
+    weights in proportion rather than by a full step.   masks_truncated: whether a rollout cut off at
     the turn limit is left out of the loss.   max_crash_share: of the rollouts of an iteration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    group_size: int = Field(default=8, ge=2, le=256)
-    cases_per_iteration: int = Field(default=32, ge=1, le=4096)
+    group_size: int = Field(default=16, ge=2, le=256)
+    cases_per_iteration: int = Field(default=24, ge=1, le=4096)
     max_refills: int = Field(default=0, ge=0, le=10)
-    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    learning_rate: float = Field(default=5e-3, gt=0, le=1)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     final_rate_share: float = Field(default=0.2, ge=0, le=1)
-    epochs: int = Field(default=2, ge=1, le=32)
+    epochs: int = Field(default=6, ge=1, le=32)
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.28, gt=0, le=10)
-    kl_coefficient: float = Field(default=0.1, ge=0, le=100)
+    kl_coefficient: float = Field(default=0.03, ge=0, le=100)
     gradient_norm_limit: float = Field(default=1.0, gt=0)
+    credit: Credit = "path"
+    entropy_coefficient: float = Field(default=0.0, ge=0, le=100)
+    adam_epsilon: float = Field(default=1e-3, gt=0, le=1)
     masks_truncated: bool = False
     max_crash_share: float = Field(default=0.2, ge=0, lt=1)
 

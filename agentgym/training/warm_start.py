@@ -24,6 +24,7 @@ from agentgym.policies.planner.fitting import FOLDS, Examples, FitSettings, fit_
 from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
 from agentgym.policies.planner.network import PlannerNetwork
 from agentgym.policies.planner.planner import Knowledge, Planner, PlannerConfig, act_evidence
+from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.policies.planner.word_table import Table
 from agentgym.policies.planner.word_weights import learn_word_weights
 from agentgym.policies.planner.words import words_of
@@ -104,7 +105,7 @@ class _Imitation:
         network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden)
         knowledge = Knowledge(self._gazetteer(self.traces), learn_word_weights([_words(trace) for trace in self.traces]))
         planner = Planner(network, knowledge, self.config.planner)
-        turns = self._turns()
+        turns = self._turns(knowledge.vocabulary)
         arguments = self._fit_arguments(network, turns)
         self._fit_acts(planner, turns, arguments)
         return planner
@@ -112,14 +113,14 @@ class _Imitation:
     def _gazetteer(self, traces: Sequence[Trace]) -> Gazetteer:
         return learn_gazetteer((trace.messages, {tool.name: tool for tool in trace.tools or self.tools}) for trace in traces)
 
-    def _turns(self) -> list[list[Turn]]:
+    def _turns(self, vocabulary: Vocabulary) -> list[list[Turn]]:
         """The turns of each trace, read with the values known from the other half of the traces."""
         other_half = [
             self._gazetteer([trace for trace, part in zip(self.traces, self.parts, strict=True) if part % 2 != half]) for half in (0, 1)
         ]
         turns = []
         for number, (trace, part) in enumerate(zip(self.traces, self.parts, strict=True)):
-            turns.append(read_turns(trace, self.tools, other_half[part % 2]))
+            turns.append(read_turns(trace, self.tools, other_half[part % 2], vocabulary))
             if number % 50 == 0:
                 self.on_progress("reading", number / len(self.traces))
         return turns

@@ -7,7 +7,7 @@ import pytest
 from agentgym.environments.case import Case
 from agentgym.episode import JudgedCall, Outcome, Trajectory
 from agentgym.messages import ToolCall
-from agentgym.training.flow_grpo.curriculum import Curriculum
+from agentgym.training.flow_grpo.curriculum import FREQUENCY_EXPONENT, SOLVED_WEIGHT, Curriculum
 from agentgym.training.flow_grpo.rollouts import Rollout
 
 
@@ -47,7 +47,8 @@ def shares(curriculum: Curriculum) -> Counter[bool]:
 
 
 def test_rare_courses_are_drawn_far_more_often_than_they_occur() -> None:
-    expected = 10**0.2 / (10**0.2 + 990**0.2)
+    expected = 10**FREQUENCY_EXPONENT / (10**FREQUENCY_EXPONENT + 990**FREQUENCY_EXPONENT)
+    assert expected > 0.05
     assert shares(Curriculum(CASES))[True] / 4000 == pytest.approx(expected, abs=0.03)
 
 
@@ -56,7 +57,8 @@ def test_a_solved_course_is_drawn_less_but_never_forgotten() -> None:
     for _ in range(30):
         curriculum.learn([rollout("case-0"), rollout("case-0")])
     assert curriculum.unsolved[FREQUENT] < 0.01
-    assert 0 < shares(curriculum)[False] < shares(Curriculum(CASES))[False] / 2
+    solved, unsolved = SOLVED_WEIGHT * 990**FREQUENCY_EXPONENT, 10**FREQUENCY_EXPONENT
+    assert shares(curriculum)[False] / 4000 == pytest.approx(solved / (solved + unsolved), abs=0.03)
 
 
 def test_a_group_counts_once_by_the_share_of_it_that_went_wrong() -> None:

@@ -91,3 +91,13 @@ def test_the_batch_names_every_set_of_weights_that_sampled_it():
 def test_zero_variance_share_counts_groups_not_rollouts():
     rollouts = [rollout(0, 3.0), rollout(0, 3.0), rollout(0, 3.0), rollout(1, 1.0), rollout(1, 2.0)]
     assert zero_variance_share(rollouts) == pytest.approx(0.5)
+
+
+def test_credit_by_path_asks_who_else_took_the_same_decisions():
+    def played(reward: float, *choices: str) -> Rollout:
+        decided = tuple(Decision(name="act", choice=choice, log_probability=-0.5) for choice in choices)
+        like = rollout(0, reward, decisions=(len(choices),))
+        return replace(like, trajectory=replace(like.trajectory, actions=(Action(message=assistant("hello"), decisions=decided),)))
+
+    batch = learning_batch([played(8.0, "call", "now"), played(4.0, "call", "later"), played(0.0, "wait")], credit="path")
+    assert batch.advantages.tolist() == [4.0, 2.0, 0.0, -2.0, -4.0]

@@ -39,8 +39,15 @@ def test_a_decision_that_moved_the_wrong_way_is_always_brought_back():
 
 
 def test_clip_share_is_the_share_of_decisions_outside_the_clip_range():
-    loss, _ = loss_at([0.0, 0.1, 0.3, -0.3], [1.0, 1.0, 1.0, 1.0])
-    assert float(loss.clip_share) == pytest.approx(0.5)
+    loss, _ = loss_at([0.1, 0.3, -0.3, 0.5], [1.0, 1.0, 1.0, 1.0])
+    assert float(loss.clip_share) == pytest.approx(0.75)
+
+
+def test_entropy_is_paid_for_by_the_decision_it_belongs_to():
+    entropy = torch.tensor([0.5, 0.1])
+    plain, _ = loss_at([0.0, 0.0], [0.0, 0.0])
+    paid, _ = loss_at([0.0, 0.0], [0.0, 0.0], entropy=entropy, entropy_coefficient=2.0)
+    assert (paid.total - plain.total).item() == pytest.approx(-2.0 * 0.3)
 
 
 def test_the_pull_is_zero_at_the_reference_and_positive_away_from_it():

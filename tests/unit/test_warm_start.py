@@ -128,13 +128,18 @@ def test_entropy_is_that_of_the_options(planner: Planner) -> None:
     assert outputs["entropy"][0].item() == pytest.approx(-(np.exp(log_probabilities) * log_probabilities).sum(), abs=1e-5)
 
 
-def test_gradients_reach_words_and_layers(planner: Planner) -> None:
+def test_gradients_reach_the_corrections(planner: Planner) -> None:
     network = planner.network
     network.zero_grad()
     batch = {name: torch.from_numpy(values) for name, values in planner.collate(sampled(planner)).items()}
     network(batch)["log_probability"].sum().backward()
-    assert all(head.table.grad is not None and head.table.grad.abs().sum() > 0 for head in (network.act, network.argument))
-    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all(head.correction.grad is not None and head.correction.grad.abs().sum() > 0 for head in (network.act, network.argument))
+
+
+def test_a_loaded_planner_learns_corrections_and_keeps_what_it_imitated(planner: Planner) -> None:
+    loaded = Planner.from_checkpoint(planner.to_checkpoint()).network
+    learning = {name for name, parameter in loaded.named_parameters() if parameter.requires_grad}
+    assert learning == {"act.correction", "argument.correction"}
 
 
 def test_decisions_of_one_kind_alone_can_be_collated(planner: Planner) -> None:

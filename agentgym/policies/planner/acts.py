@@ -72,16 +72,19 @@ def _options(count: int) -> tuple[ActOption, ...]:
 
 
 def _is_pointless(state: State, plan: "_Plan") -> NDArray[np.bool_]:
-    """Whether the call each tool would get was just answered, or refused twice since the customer spoke; shape (T,).
+    """Whether the call each tool would get can bring nothing new: it was answered before and nothing was written or said since, or it was
+    refused twice; shape (T,).
 
     Without this a policy that errs once can err until the turn limit, as nothing in what it sees changes any more.
     """
+    writes = {view.tool.name: view.tool.writes for view in state.scene.views}
     recent = [call for call in state.calls if call.turn == state.said.turns]
+    last_write = max((place for place, call in enumerate(recent) if writes.get(call.name) and call.is_error is False), default=0)
     pointless = np.zeros(len(plan.arguments), np.bool_)
     for tool, (view, arguments) in enumerate(zip(state.scene.views, plan.arguments, strict=True)):
-        same = [call for call in recent if call.name == view.tool.name and call.arguments == arguments]
-        is_answered = bool(same) and same[-1] is state.calls[-1] and same[-1].is_error is False
-        pointless[tool] = is_answered or sum(bool(call.is_error) for call in same) >= MAX_REFUSALS
+        same = [(place, call) for place, call in enumerate(recent) if call.name == view.tool.name and call.arguments == arguments]
+        is_answered = any(call.is_error is False and place >= last_write for place, call in same)
+        pointless[tool] = is_answered or sum(bool(call.is_error) for _, call in same) >= MAX_REFUSALS
     return pointless
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from agentgym.policies.planner.state import State
-from agentgym.policies.planner.words import STOP_WORDS, Ids, name_words, word_ids, words_of
+from agentgym.policies.planner.words import STOP_WORDS, Ids, name_words, word_ids
 
 _USER_WORDS, _AGENT_WORDS, _OPENING_WORDS, _TOOLS_REMEMBERED = 30, 25, 24, 4
 
@@ -35,11 +35,15 @@ def _kept(state: State, name: str, make: Callable[[], list[str]]) -> Ids:
 
 
 def _last_words(state: State) -> list[str]:
-    return [word for word in words_of(state.said.last_user) if word not in STOP_WORDS][:_USER_WORDS]
+    return _telling(state, state.said.last_user)[:_USER_WORDS]
+
+
+def _telling(state: State, text: str) -> list[str]:
+    return [word for word in state.scene.vocabulary.read(text) if word not in STOP_WORDS]
 
 
 def _user_words(state: State) -> Iterator[str]:
-    words = words_of(state.said.last_user)[:_USER_WORDS]
+    words = state.scene.vocabulary.read(state.said.last_user)[:_USER_WORDS]
     yield from (f"u:{word}" for word in words)
     yield from (f"u:{first} {second}" for first, second in pairwise(words))
     if "?" in state.said.last_user:
@@ -47,7 +51,7 @@ def _user_words(state: State) -> Iterator[str]:
 
 
 def _agent_words(state: State) -> Iterator[str]:
-    words = words_of(state.said.last_agent)[-_AGENT_WORDS:]
+    words = state.scene.vocabulary.read(state.said.last_agent)[-_AGENT_WORDS:]
     yield from (f"a:{word}" for word in words)
     yield from (f"a:{first} {second}" for first, second in pairwise(words[-8:]))
     if "?" in state.said.last_agent:
@@ -57,7 +61,7 @@ def _agent_words(state: State) -> Iterator[str]:
 def _opening(state: State) -> Iterator[str]:
     """The customer's first words, once they are no longer their last."""
     if state.said.turns > 1 or state.calls:
-        yield from (f"f:{word}" for word in [word for word in words_of(state.said.first_user) if word not in STOP_WORDS][:_OPENING_WORDS])
+        yield from (f"f:{word}" for word in _telling(state, state.said.first_user)[:_OPENING_WORDS])
 
 
 def _progress(state: State) -> Iterator[str]:

@@ -15,6 +15,7 @@ from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.slots import CHOICE, FLAG, Slot, ToolView, same_value, tool_views
 from agentgym.policies.planner.state import Key, State, flag_key, opening_state
+from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
 
@@ -34,11 +35,11 @@ class Turn:
     is_accepted: bool
 
 
-def read_turns(trace: Trace, tools: Sequence[Tool], gazetteer: Gazetteer) -> list[Turn]:
+def read_turns(trace: Trace, tools: Sequence[Tool], gazetteer: Gazetteer, vocabulary: Vocabulary | None = None) -> list[Turn]:
     """The assistant turns of a trace, one call each; `tools` are in scope where the trace names none."""
     messages = list(one_call_at_a_time(trace.messages))
     scope = trace.tools or tuple(tools)
-    state = opening_state(tool_views(scope), (trace.started_at or UNKNOWN_START).date(), gazetteer)
+    state = opening_state(tool_views(scope), (trace.started_at or UNKNOWN_START).date(), gazetteer, vocabulary)
     names = {tool.name for tool in scope}
     turns: list[Turn] = []
     upcoming = _upcoming_calls(messages)

@@ -10,6 +10,7 @@ from agentgym.messages import Message
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.slots import tool_views
 from agentgym.policies.planner.state import State, opening_state
+from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.tools import Tool
 
 _CONVERSATIONS, _STATES = 4096, 16384
@@ -23,8 +24,8 @@ class Memory:
     A conversation is recognised by its id and checked by the identity of its messages; one that begins like another takes over its states.
     """
 
-    def __init__(self, gazetteer: Gazetteer) -> None:
-        self._gazetteer = gazetteer
+    def __init__(self, gazetteer: Gazetteer, vocabulary: Vocabulary | None = None) -> None:
+        self._gazetteer, self._vocabulary = gazetteer, vocabulary
         self._latest: OrderedDict[str, tuple[tuple[Message, ...], State]] = OrderedDict()
         self._children: OrderedDict[tuple[int, _Said], tuple[State, State]] = OrderedDict()
         self._openings: dict[tuple[tuple[Tool, ...], date], State] = {}
@@ -49,7 +50,7 @@ class Memory:
         if state is None:
             if len(self._openings) > 256:
                 self._openings.clear()
-            state = self._openings[key] = opening_state(tool_views(conversation.tools), key[1], self._gazetteer)
+            state = self._openings[key] = opening_state(tool_views(conversation.tools), key[1], self._gazetteer, self._vocabulary)
         return state
 
     def _after(self, state: State, message: Message) -> State:

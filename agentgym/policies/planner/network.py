@@ -1,7 +1,8 @@
 """The planner's networks: a score for every option of a decision, and a softmax over the options of each.
 
 A score is a small multilayer perceptron over dense features and the sum of the cells of a hashed table: generic features that carry over to
-tools never seen, and words that can be learned one by one.
+tools never seen, and words that can be learned one by one. On-policy training leaves both as imitation made them and learns a correction,
+a second table that is added to the score: linear, so that what a rollout teaches about some words leaves everything else alone.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Head(nn.Module):
         super().__init__()
         self.switch = switch
         self.table = nn.Parameter(torch.zeros(1 << bits, 1))
+        self.correction = nn.Parameter(torch.zeros(1 << bits, 1))
         self.calibration = nn.Parameter(torch.zeros(()))
         self.layers = nn.Sequential(nn.Linear(features + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.register_buffer("mean", torch.zeros(features))
@@ -45,20 +47,28 @@ class Head(nn.Module):
 
     def words(self, batch: Mapping[str, Tensor]) -> Tensor:
         """What the table says of each option, shape (O,)."""
-        return words_said(self.table, batch)
+        return words_said(self.table, batch, options=len(batch["dense"]))
 
     def forward(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
         """Scores, shape (O,).   words: of another table, in place of this one's, shape (O,)."""
+        return self.corrected(self.imitated(batch, words), batch)
+
+    def corrected(self, imitated: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Scores, given those without the correction, shapes (O,)."""
+        return imitated + words_said(self.correction, batch, options=len(imitated))
+
+    def imitated(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
+        """Scores without the correction, shape (O,)."""
         said = self.words(batch) if words is None else words
         dense = ((squashed(batch["dense"]) - self.mean) / self.spread).clamp(-6, 6)
         scores: Tensor = self.layers(torch.cat([dense, said[:, None] / WORDS_SCALE], dim=1))[:, 0]
         return scores + self.calibration * batch["dense"][:, self.switch]
 
 
-def words_said(table: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """The sum of the table's cells in the bags of each option.   table: shape (cells, 1).   Result: shape (O,)."""
+def words_said(table: Tensor, batch: Mapping[str, Tensor], *, options: int) -> Tensor:
+    """The sum of the table's cells in the bags of each of O options.   table: shape (cells, 1).   Result: shape (O,)."""
     bags: Tensor = _BagSum.apply(table, batch["cells"], batch["offsets"])  # type: ignore[no-untyped-call]
-    return torch.zeros(len(batch["dense"])).index_add(0, batch["link_options"], bags[batch["link_bags"]])
+    return torch.zeros(options).index_add(0, batch["link_options"], bags[batch["link_bags"]])
 
 
 class _BagSum(torch.autograd.Function):
@@ -86,9 +96,24 @@ class PlannerNetwork(nn.Module):
         self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"))
         self.argument = Head(ARGUMENT_FEATURES, bits=bits, hidden=hidden, switch=ARGUMENT_FEATURES - 1)
 
+    def learn_corrections(self) -> None:
+        """From now on only the corrections learn."""
+        self.requires_grad_(False)
+        for _, head in self._heads():
+            head.correction.requires_grad_(True)
+
+    @torch.no_grad()
+    def with_imitated(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Collated decisions with HEAD_imitated, shape (O,), in place of the dense features: what no update changes is computed once."""
+        imitated = {f"{name}_imitated": head.imitated(of_head(name, batch)) for name, head in self._heads()}
+        return imitated | {name: values for name, values in batch.items() if not name.endswith("_dense")}
+
+    def _heads(self) -> tuple[tuple[str, Head], ...]:
+        return ("act", self.act), ("argument", self.argument)
+
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`log_probability` and `entropy` of the N decisions collated in `batch`, each shape (N,)."""
-        parts = [_decided(self.act, of_head("act", batch)), _decided(self.argument, of_head("argument", batch))]
+        """`log_probability` and `entropy` of the N decisions in `batch`, as `with_imitated` gave it, each shape (N,)."""
+        parts = [_decided(head, of_head(name, batch)) for name, head in self._heads()]
         places = torch.cat([place for place, _, _ in parts])
         order = torch.argsort(places)
         return {
@@ -100,7 +125,7 @@ class PlannerNetwork(nn.Module):
 def _decided(head: Head, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Place, log-probability and entropy of each decision of one head."""
     count = len(batch["places"])
-    log_probabilities = segment_log_softmax(head(batch), batch["segments"], count)
+    log_probabilities = segment_log_softmax(head.corrected(batch["imitated"], batch), batch["segments"], count)
     spread = torch.zeros(count).index_add(0, batch["segments"], log_probabilities.exp() * log_probabilities)
     return batch["places"], log_probabilities[batch["chosen"]], -spread
 

@@ -24,6 +24,7 @@ from agentgym.policies.planner.normalisers import DATE, TEXT, TIME
 from agentgym.policies.planner.readings import Readings
 from agentgym.policies.planner.slots import plain_value
 from agentgym.policies.planner.state import Key, State
+from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.policies.planner.word_weights import WordWeights
 from agentgym.policies.replies import Replies, TemplateReplies
 from agentgym.tools import Tool
@@ -43,12 +44,20 @@ class PlannerConfig(BaseModel):
     hidden: int = Field(default=64, ge=4, le=1024)
 
 
+_KNOWN_FROM = 3
+"""A word is known when it was used in so many conversations; in fewer it is a name or a slip."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Knowledge:
     """What the planner learned to know besides its weights; constant while it is trained on-policy."""
 
     gazetteer: Gazetteer
     word_weights: WordWeights
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.word_weights.usual_first(least_conversations=_KNOWN_FROM))
 
     def to_json(self) -> dict[str, JsonValue]:
         words = self.word_weights
@@ -76,7 +85,7 @@ class Planner:
     def __init__(self, network: PlannerNetwork, knowledge: Knowledge, config: PlannerConfig, *, replies: Replies | None = None) -> None:
         self._network, self.knowledge, self.config = network, knowledge, config
         self._replies = replies or TemplateReplies()
-        self._memory = Memory(knowledge.gazetteer)
+        self._memory = Memory(knowledge.gazetteer, knowledge.vocabulary)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, *, replies: Replies | None = None) -> Self:
@@ -84,6 +93,7 @@ class Planner:
         config = PlannerConfig.model_validate(checkpoint.manifest.configuration)
         network = PlannerNetwork(bits=config.table_bits, hidden=config.hidden)
         read_network(network, checkpoint.weights)
+        network.learn_corrections()
         return cls(network.eval(), Knowledge.from_json(as_json(checkpoint.knowledge)), config, replies=replies)
 
     def to_checkpoint(
@@ -113,8 +123,9 @@ class Planner:
         return [self._action(conversation, moments[id(state)], rng) for conversation, state in zip(conversations, states, strict=True)]
 
     def collate(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[Any]]:
-        """Flat arrays of the decisions' options; see `network.collated`."""
-        return collated([_options_of(decision) for decision in decisions])
+        """Flat arrays of the decisions' options; see `batch.collated` and `PlannerNetwork.with_imitated`."""
+        options = collated([_options_of(decision) for decision in decisions])
+        return {name: values.numpy() for name, values in self._network.with_imitated(tensors(options)).items()}
 
     # --- scoring ---
 

@@ -18,6 +18,7 @@ from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.mentions import CONTEXT_WORDS, Mention, find_mentions, question_words
 from agentgym.policies.planner.slots import CHOICE, FLAG, SLOT_KINDS, Slot, ToolView, plain_value, same_value, spoken
 from agentgym.policies.planner.values import leaves, result_words, value_kind
+from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.policies.planner.words import Ids, name_words, word_ids, words_of
 from agentgym.tools import Tool
 
@@ -63,6 +64,7 @@ class Scene:
     watched_keys: frozenset[Key]
     today: date
     gazetteer: Gazetteer
+    vocabulary: Vocabulary
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,7 +135,7 @@ class State:
         return _Extension(self).with_message(message)
 
 
-def opening_state(views: Sequence[ToolView], today: date, gazetteer: Gazetteer) -> State:
+def opening_state(views: Sequence[ToolView], today: date, gazetteer: Gazetteer, vocabulary: Vocabulary | None = None) -> State:
     """A conversation before its first message."""
     watched = {watch.key: watch for view in views for slot in view.slots for watch in _watched(slot)}
     scene = Scene(
@@ -143,6 +145,7 @@ def opening_state(views: Sequence[ToolView], today: date, gazetteer: Gazetteer) 
         watched_keys=frozenset(watched),
         today=today,
         gazetteer=gazetteer,
+        vocabulary=vocabulary or Vocabulary(),
     )
     return State(scene=scene)
 

@@ -13,6 +13,11 @@ class WordWeights:
     weights: Mapping[str, float] = field(default_factory=dict)
     unseen: float = 3.0
 
+    def usual_first(self, *, least_conversations: int) -> list[str]:
+        """The words met in so many conversations, the most usual first."""
+        rarest = self.unseen - math.log(least_conversations) + 1e-9
+        return sorted((word for word, weight in self.weights.items() if weight <= rarest), key=lambda word: (self.weights[word], word))
+
     def alike(self, words: frozenset[str], others: frozenset[str]) -> float:
         """Cosine of two sets of words, each word as long as its weight."""
         shared = words & others

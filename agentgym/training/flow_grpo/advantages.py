@@ -1,4 +1,6 @@
-"""How much better a rollout went than the other rollouts of the same case."""
+"""How much better a rollout went than the other rollouts of the same case, and from which decision on."""
+
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,23 @@ def group_advantages(returns: FloatArray, group_ids: NDArray[np.int64]) -> Float
     return returns - means[members]
 
 
+def path_advantages(returns: FloatArray, group_ids: NDArray[np.int64], paths: Sequence[Sequence[Hashable]]) -> list[FloatArray]:
+    """Advantage of each decision: A_it = r_i − mean of r over the rollouts of the group that came to decision t the same way.
+
+    returns, group_ids: shapes (N,).   paths: what each rollout decided, in order.   Result: for each rollout one advantage a decision.
+    Rollouts of a group see the same customer and the same random numbers, so equal decisions led to the same point. The first decision is
+    compared with the whole group, as in `group_advantages`; a later one only with those that faced it, so that a good decision is not
+    blamed for what went wrong before. Where a rollout goes on alone, it is compared with those it last shared a point with.
+    Feng et al. 2025 (GiGPO), eq. 7, undiscounted, with everything decided so far as the anchor state and without the rollout's own term.
+    """
+    points = _points(group_ids, paths)
+    flat = np.concatenate([np.array(visited, dtype=np.int64) for visited in points]) if points else np.zeros(0, np.int64)
+    visits = np.bincount(flat)
+    totals = np.bincount(flat, weights=np.repeat(returns, [len(visited) for visited in points]))
+    means = totals / np.maximum(visits, 1)
+    return [value - _last_shared(means[visited], visits[visited]) for value, visited in zip(returns, points, strict=True)]
+
+
 def varied(returns: FloatArray, group_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the rollout's group has unequal returns: only such a group has a gradient. Shapes (N,), (N,) → (N,)."""
     groups, members, _ = _grouped(group_ids)
@@ -34,6 +53,25 @@ def varied(returns: FloatArray, group_ids: NDArray[np.int64]) -> NDArray[np.bool
     np.minimum.at(lowest, members, returns)
     np.maximum.at(highest, members, returns)
     return (highest > lowest)[members]
+
+
+def _points(group_ids: NDArray[np.int64], paths: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+    """For each rollout the numbers of the points it decided at; equal numbers mean the same group and the same decisions before."""
+    numbers: dict[tuple[int, Hashable], int] = {}
+    points = []
+    for group_id, path in zip(group_ids, paths, strict=True):
+        visited = [numbers.setdefault((-1 - int(group_id), None), len(numbers))]
+        for choice in path[:-1]:
+            visited.append(numbers.setdefault((visited[-1], choice), len(numbers)))
+        points.append(visited[: len(path)])
+    return points
+
+
+def _last_shared(means: FloatArray, visits: NDArray[np.int64]) -> FloatArray:
+    """Along one path, the mean at the last point that other rollouts passed too. Shapes (T,), (T,) → (T,)."""
+    # The first point is the group's, which `varied` has found to hold at least two.
+    shared = np.maximum.accumulate(np.where(visits > 1, np.arange(len(visits)), 0))
+    return means[shared]
 
 
 def _grouped(group_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

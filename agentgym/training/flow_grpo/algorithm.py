@@ -1,11 +1,13 @@
 """Flow-GRPO as an RLlib algorithm: on-policy, group-relative, over the decisions of whole conversations."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Self, cast
 
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -83,8 +85,7 @@ class FlowGRPOConfig(AlgorithmConfig):
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        ours = {"create_policy": self.create_policy, "needs_reference": self.settings.kl_coefficient > 0}
-        return super()._model_config_auto_includes | ours
+        return super()._model_config_auto_includes | {"create_policy": self.create_policy}
 
 
 class FlowGRPO(Algorithm):
@@ -102,13 +103,15 @@ class FlowGRPO(Algorithm):
     def setup(self, config: AlgorithmConfig) -> None:
         super().setup(config)
         self.curriculum = Curriculum(config.playground.cases)
+        self.reference = copy.deepcopy(self.policy.network).requires_grad_(False)
 
     def training_step(self) -> None:
         began = perf_counter()
         sample = self._play()
-        sample.require_few_crashes(self.config.settings.max_crash_share)
+        settings = self.config.settings
+        sample.require_few_crashes(settings.max_crash_share)
         played = perf_counter()
-        batch = learning_batch(sample.rollouts, masks_truncated=self.config.settings.masks_truncated)
+        batch = learning_batch(sample.rollouts, credit=settings.credit, masks_truncated=settings.masks_truncated)
         learning = self._learn(batch) if batch is not None else {}
         self.curriculum.learn(sample.rollouts)
         learned = perf_counter()
@@ -169,8 +172,10 @@ class FlowGRPO(Algorithm):
 
     def _learn(self, batch: LearningBatch) -> dict[str, float]:
         """Updates the learner; its metrics. RLlib slices columns by their first dimension: here it is 1, as the evidence is ragged."""
-        columns = {EVIDENCE + name: values for name, values in self.policy.collate(batch.decisions).items()}
+        evidence = self.policy.collate(batch.decisions)
+        columns = {EVIDENCE + name: values for name, values in evidence.items()}
         columns |= {
+            "reference_log_probability": self._reference_log_probability(evidence),
             "log_probability": batch.log_probabilities.astype(np.float32),
             "advantage": batch.advantages.astype(np.float32),
             "weight": batch.weights.astype(np.float32),
@@ -184,6 +189,12 @@ class FlowGRPO(Algorithm):
             learning_rate=learning_rate(self.config.settings, self.iteration, self.config.iterations),
         )
         return _learning_metrics(results[0][DEFAULT_MODULE_ID])
+
+    def _reference_log_probability(self, evidence: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Of each decision under the policy that training started from, shape (N,)."""
+        with torch.no_grad():
+            outputs = self.reference({name: torch.from_numpy(values) for name, values in evidence.items()})
+        return cast(np.ndarray, outputs["log_probability"].numpy())
 
     def _sync(self) -> None:
         # Without a timeout: RLlib's default returns before the weights have arrived, and the next sample would not be on-policy.

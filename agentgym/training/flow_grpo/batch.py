@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from agentgym.episode import Decision
-from agentgym.training.flow_grpo.advantages import FloatArray, group_advantages, varied
+from agentgym.training.config import Credit
+from agentgym.training.flow_grpo.advantages import FloatArray, group_advantages, path_advantages, varied
 from agentgym.training.flow_grpo.rollouts import Rollout
 
 
@@ -25,7 +26,7 @@ class LearningBatch:
     sampled_by: frozenset[str]
 
 
-def learning_batch(rollouts: Sequence[Rollout], *, masks_truncated: bool = False) -> LearningBatch | None:
+def learning_batch(rollouts: Sequence[Rollout], *, credit: Credit = "rollout", masks_truncated: bool = False) -> LearningBatch | None:
     """The decisions of every rollout that can teach something; None when no group varies.
 
     Left out are groups whose rewards are all equal, as they have no gradient (Yu et al. 2025, DAPO, §3.2), and groups of which crashes
@@ -37,10 +38,9 @@ def learning_batch(rollouts: Sequence[Rollout], *, masks_truncated: bool = False
     compared = _compared(rollouts)
     if not compared:
         return None
-    advantages = group_advantages(_mean_rewards(compared), _group_ids(compared))
     learned = [
-        (rollout, advantage)
-        for rollout, advantage in zip(compared, advantages, strict=True)
+        (rollout, advantages)
+        for rollout, advantages in zip(compared, _advantages(compared, credit), strict=True)
         if rollout.decisions and not (masks_truncated and rollout.trajectory.is_truncated)
     ]
     if not learned:
@@ -48,7 +48,7 @@ def learning_batch(rollouts: Sequence[Rollout], *, masks_truncated: bool = False
     return LearningBatch(
         decisions=[decision for rollout, _ in learned for decision in rollout.decisions],
         log_probabilities=np.array([decision.log_probability for rollout, _ in learned for decision in rollout.decisions]),
-        advantages=np.concatenate([_decision_advantages(rollout, advantage) for rollout, advantage in learned]),
+        advantages=np.concatenate([advantages for _, advantages in learned]),
         weights=np.concatenate([_decision_weights(rollout, len(learned)) for rollout, _ in learned]),
         sampled_by=frozenset(rollout.weights_digest for rollout, _ in learned),
     )
@@ -66,10 +66,26 @@ def _compared(rollouts: Sequence[Rollout]) -> list[Rollout]:
     return [rollout for rollout, is_varied in zip(rollouts, has_variance, strict=True) if is_varied]
 
 
-def _decision_advantages(rollout: Rollout, advantage: float) -> FloatArray:
-    """Advantage of each decision: its turn's reward against the group's mean; the rollout's own where the reward is broadcast evenly."""
-    turns = np.array(rollout.turn_rewards) - rollout.mean_reward + advantage
-    return np.repeat(turns, [len(action.decisions) for action in rollout.trajectory.actions])
+def _advantages(rollouts: Sequence[Rollout], credit: Credit) -> list[FloatArray]:
+    """Of each decision of each rollout: how the rollout did, and how much better its turn was rewarded than the rollout's turns were."""
+    rewards, group_ids = _mean_rewards(rollouts), _group_ids(rollouts)
+    if credit == "path":
+        advantages = path_advantages(rewards, group_ids, [_path(rollout) for rollout in rollouts])
+    else:
+        advantages = [
+            np.full(len(rollout.decisions), value) for rollout, value in zip(rollouts, group_advantages(rewards, group_ids), strict=True)
+        ]
+    return [above + _turn_excess(rollout) for above, rollout in zip(advantages, rollouts, strict=True)]
+
+
+def _path(rollout: Rollout) -> list[tuple[str, str]]:
+    return [(decision.name, decision.choice) for decision in rollout.decisions]
+
+
+def _turn_excess(rollout: Rollout) -> FloatArray:
+    """Of each decision, its turn's reward above the mean over turns: 0 where the reward is broadcast evenly."""
+    excess = np.array(rollout.turn_rewards) - rollout.mean_reward
+    return np.repeat(excess, [len(action.decisions) for action in rollout.trajectory.actions])
 
 
 def _decision_weights(rollout: Rollout, rollouts: int) -> FloatArray:

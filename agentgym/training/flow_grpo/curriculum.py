@@ -14,7 +14,7 @@ SOLVED_WEIGHT = 0.15
 # How fast what was seen of a course is forgotten, by group played.
 MEMORY = 0.8
 # Between 0, where every course is as frequent as any other, and 1, where courses are as frequent as in the pack.
-FREQUENCY_EXPONENT = 0.2
+FREQUENCY_EXPONENT = 0.5
 
 
 class Curriculum:

@@ -20,7 +20,7 @@ class FlowGRPOLearner(TorchLearner):
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         parameters = [parameter for parameter in self._module[module_id].parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(parameters)
+        optimizer = torch.optim.Adam(parameters, eps=config.settings.adam_epsilon)
         self.register_optimizer(module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr)
 
     def update(self, *, sampled_by: frozenset[str], learning_rate: float, **arguments: Any) -> Any:
@@ -43,8 +43,10 @@ class FlowGRPOLearner(TorchLearner):
             weight=batch["weight"][0],
             clip_low=settings.clip_low,
             clip_high=settings.clip_high,
-            reference_log_probability=fwd_out.get("reference_log_probability"),
+            reference_log_probability=batch["reference_log_probability"][0] if settings.kl_coefficient > 0 else None,
             kl_coefficient=settings.kl_coefficient,
+            entropy=fwd_out["entropy"],
+            entropy_coefficient=settings.entropy_coefficient,
         )
         self._require_ratio_one(loss)
         entropy = fwd_out["entropy"].detach().mean()

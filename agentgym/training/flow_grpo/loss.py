@@ -29,10 +29,12 @@ def policy_loss(
     clip_high: float,
     reference_log_probability: Tensor | None = None,
     kl_coefficient: float = 0.0,
+    entropy: Tensor | None = None,
+    entropy_coefficient: float = 0.0,
 ) -> PolicyLoss:
-    """Clipped surrogate with an optional pull towards a reference policy; every argument tensor has shape (N,), one entry a decision.
+    """Clipped surrogate with optional pulls towards a reference policy and towards chance; tensors have shape (N,), an entry a decision.
 
-    L = Σ w · ( −min(ρA, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + β·k3 )
+    L = Σ w · ( −min(ρA, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + β·k3 − η·H )
     ρ = exp(log π − log π_sampled),   k3 = exp(d) − d − 1,   d = log π_ref − log π
     Li et al. 2025 (Flow-GRPO), eq. 5, over decisions in place of tokens; unequal clip bounds after Yu et al. 2025 (DAPO), eq. 10; k3 after
     Schulman 2020, "Approximating KL Divergence".
@@ -46,6 +48,8 @@ def policy_loss(
         difference = reference_log_probability - log_probability
         kl = (weight * (difference.exp() - difference - 1)).sum()
         total = total + kl_coefficient * kl
+    if entropy is not None and entropy_coefficient > 0:
+        total = total - entropy_coefficient * (weight * entropy).sum()
     return PolicyLoss(
         total=total,
         kl=kl.detach(),

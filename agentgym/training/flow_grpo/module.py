@@ -1,10 +1,8 @@
 """A trainable policy as RLlib sees it."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
@@ -15,11 +13,10 @@ EVIDENCE = "evidence/"
 
 
 class PolicyModule(TorchRLModule):
-    """Holds the policy and, where it learns under a pull towards its start, a frozen copy of the network.
+    """Holds the policy.
 
-    model_config: `create_policy`, a callable without arguments that can be pickled, and `needs_reference`. State is the learning
-    parameters only, so that a sync sends no more than what changed. The policy acts by itself (`policy.act_batch`); RLlib calls the
-    module to learn.
+    model_config: `create_policy`, a callable without arguments that can be pickled. State is the learning parameters only, so that a sync
+    sends no more than what changed. The policy acts by itself (`policy.act_batch`); RLlib calls the module to learn.
     """
 
     policy: TrainablePolicy
@@ -27,17 +24,11 @@ class PolicyModule(TorchRLModule):
     def setup(self) -> None:
         self.policy = self.model_config["create_policy"]()
         self.network = self.policy.network
-        needs_reference = self.model_config["needs_reference"] and not self.inference_only
-        self.reference = copy.deepcopy(self.network).requires_grad_(False) if needs_reference else None
 
     def _forward_train(self, batch: Mapping[str, Tensor], **_: object) -> dict[str, Tensor]:
-        """log_probability, entropy and, with a reference, reference_log_probability: of the N decisions in the batch, shape (N,)."""
+        """log_probability and entropy of the N decisions in the batch, shape (N,)."""
         evidence = {name.removeprefix(EVIDENCE): column[0] for name, column in batch.items() if name.startswith(EVIDENCE)}
-        outputs = dict(self.network(evidence))
-        if self.reference is not None:
-            with torch.no_grad():
-                outputs["reference_log_probability"] = self.reference(evidence)["log_probability"]
-        return outputs
+        return dict(self.network(evidence))
 
     def get_state(self, *_: object, **__: object) -> Weights:
         return read_weights(self.network)
