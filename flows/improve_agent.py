@@ -46,22 +46,22 @@ def improve_agent(
     source: TraceSource,
     scenario: str = "recorded",
     imitation: ImitationConfig = ImitationConfig(),  # noqa: B008 - frozen
-    training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+    training: TrainingConfig | None = None,
     agent: str = "agent",
     seed: int = 0,
     waive_live_test: str | None = None,
 ) -> Improvement:
     """Learns from the source and puts the result before the gate.
 
-    scenario: the world the logs are from; `recorded` makes one from them.   waive_live_test: why an accepted version may become champion
-    without a live test; without a reason it becomes challenger.
+    scenario: the world the logs are from; `recorded` makes one from them.   training: None for what suits the scenario.
+    waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
     """
     settings = read_settings()
     ingested = ingest_traces(source, fingerprint_source(source, settings), settings)
     snapshot = ingested.snapshot
     pack = synthesize_scenario(snapshot, scenario, settings)
     start = imitate_agent(snapshot, imitation, seed, settings)
-    trained = train_policy(pack, start, training, settings)
+    trained = train_policy(pack, start, training or TrainingConfig.suited_to(scenario, seed=seed), settings)
 
     _ensure_champion(agent, start, snapshot, pack, settings)
     challenger = register_version(agent, trained, snapshot, pack, "Flow-GRPO from imitation", settings)

@@ -43,8 +43,8 @@ class Size:
     corrupted_iterations: int
 
 
-FULL = Size(conversations=1000, iterations=45, corrupted_iterations=8)
-SMALL = Size(conversations=700, iterations=32, corrupted_iterations=4)
+FULL = Size(conversations=1000, iterations=100, corrupted_iterations=5)
+SMALL = Size(conversations=700, iterations=60, corrupted_iterations=5)
 
 
 def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:
@@ -75,7 +75,7 @@ class _Story:
         with self._stage("logs", "1  The logs as they are"):
             self._write_logs()
         with self._stage("improve", "2  Imitation becomes champion; on-policy training has to beat it"):
-            self.improved = self._improve(TrainingConfig(seed=self.seed, iterations=self.size.iterations))
+            self.improved = self._improve(TrainingConfig.suited_to(SCENARIO, seed=self.seed, iterations=self.size.iterations))
         with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
             corrupted = TrainingConfig(seed=self.seed, iterations=self.size.corrupted_iterations, reward=CORRUPTED_REWARD)
             self.corrupted = self._improve(corrupted)

@@ -30,7 +30,7 @@ def run_improve(
         from agentgym.cli.watching import watching
         from flows.improve_agent import improve_agent
 
-        training = TrainingConfig(seed=seed) if iterations is None else TrainingConfig(seed=seed, iterations=iterations)
+        training = TrainingConfig.suited_to(scenario, seed=seed, iterations=iterations)
         with watching(run.screen) as times:
             improvement = improve_agent(
                 source, scenario=scenario, training=training, agent=agent, seed=seed, waive_live_test=waive_live_test

@@ -1,10 +1,11 @@
 """How a policy is trained: the whole configuration, saved with the checkpoint it made."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentgym.reward import RewardWeights
+from agentgym.scenarios.from_traces import RECORDED
 
 Credit = Literal["rollout", "path"]
 """What a decision is compared with: all rollouts of its case, or those that came to it the same way."""
@@ -28,9 +29,9 @@ class FlowGRPOSettings(BaseModel):
     group_size: int = Field(default=16, ge=2, le=256)
     cases_per_iteration: int = Field(default=24, ge=1, le=4096)
     max_refills: int = Field(default=0, ge=0, le=10)
-    learning_rate: float = Field(default=5e-3, gt=0, le=1)
+    learning_rate: float = Field(default=6e-3, gt=0, le=1)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
-    final_rate_share: float = Field(default=0.2, ge=0, le=1)
+    final_rate_share: float = Field(default=0.02, ge=0, le=1)
     epochs: int = Field(default=6, ge=1, le=32)
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.28, gt=0, le=10)
@@ -53,7 +54,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    iterations: int = Field(default=30, ge=1, le=100_000)
+    iterations: int = Field(default=100, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
     reward: RewardWeights | None = None
     flow_grpo: FlowGRPOSettings = FlowGRPOSettings()
@@ -61,3 +62,16 @@ class TrainingConfig(BaseModel):
     torch_threads: int = Field(default=1, ge=1, le=256)
     save_every: int = Field(default=5, ge=1)
     time_limit_seconds: float | None = Field(default=None, gt=0)
+
+    @classmethod
+    def suited_to(cls, scenario: str, *, seed: int = 0, iterations: int | None = None) -> Self:
+        """What works for a scenario of this name.   iterations: in place of its own.
+
+        A declared world draws as many new cases as training asks for. A recorded scenario has only the recorded ones, which imitation has
+        learned from already: on them a policy looks better than it is, so training is short, gentle, and held close to imitation.
+        """
+        suited = cls(seed=seed, iterations=10, flow_grpo=_GENTLE) if scenario == RECORDED else cls(seed=seed, num_env_runners=2)
+        return suited if iterations is None else suited.model_copy(update={"iterations": iterations})
+
+
+_GENTLE = FlowGRPOSettings(group_size=8, cases_per_iteration=48, learning_rate=1e-3, final_rate_share=0.2, epochs=2, kl_coefficient=0.5)

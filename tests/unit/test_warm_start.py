@@ -63,8 +63,8 @@ def steps(trace: Trace) -> list[Conversation]:
     return [conversation(*trace.messages[:place]) for place in places]
 
 
-def sampled(planner: Planner, count: int = 12) -> list[Decision]:
-    situations = [step for number in range(1000, 1000 + count) for step in steps(record(number))]
+def sampled(planner: Planner, count: int = 12, *, copies: int = 1) -> list[Decision]:
+    situations = copies * [step for number in range(1000, 1000 + count) for step in steps(record(number))]
     actions: list[Action] = planner.act_batch(situations, rng=np.random.default_rng(0))
     return [decision for action in actions for decision in action.decisions]
 
@@ -199,3 +199,11 @@ def test_progress_reaches_the_end() -> None:
     )
     assert told[-1] == ("acts", 1.0)
     assert list(dict.fromkeys(stage for stage, _ in told)) == ["reading", "arguments", "weighing", "acts"]
+
+
+def test_decisions_between_the_same_options_are_laid_out_once(planner: Planner) -> None:
+    decisions = sampled(planner, copies=4)
+    batch = planner.collate(decisions)
+    assert len(batch["act_imitated"]) == len(planner.collate(sampled(planner))["act_imitated"])
+    outputs = planner.network({name: torch.from_numpy(values) for name, values in batch.items()})
+    assert outputs["log_probability"].tolist() == pytest.approx([decision.log_probability for decision in decisions], abs=1e-4)

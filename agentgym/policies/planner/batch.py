@@ -1,7 +1,7 @@
 """Decisions as flat arrays, the form in which the network scores them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ class Options:
     cells: NDArray[np.int32]
     links: NDArray[np.int32] | None = None
     chosen: int = 0
+    memo: dict[bytes, "Options"] = field(default_factory=dict, repr=False)
 
     @property
     def option_links(self) -> NDArray[np.int32]:
@@ -37,14 +38,22 @@ class Options:
         return _same_place(len(self.dense))
 
     def kept(self, possible: NDArray[np.intp], chosen: int) -> "Options":
-        """These options without the impossible ones; `chosen` and `possible` are places among all of them."""
-        place = int(np.searchsorted(possible, chosen))
+        """These options without the impossible ones; `chosen` and `possible` are places among all of them.
+
+        What is kept twice is made once: decisions between the same options share their arrays.
+        """
+        known = self.memo.get(possible.tobytes())
+        if known is None:
+            known = self.memo[possible.tobytes()] = self._without_others(possible)
+        return replace(known, chosen=int(np.searchsorted(possible, chosen)))
+
+    def _without_others(self, possible: NDArray[np.intp]) -> "Options":
         if self.links is None:
-            return replace(self, dense=self.dense[possible], cells=self.cells[possible], chosen=place)
+            return Options(self.head, self.dense[possible], self.cells[possible])
         moved = np.full(len(self.dense), -1, np.int32)
         moved[possible] = np.arange(len(possible), dtype=np.int32)
         links = self.links[moved[self.links[:, 0]] >= 0]
-        return replace(self, dense=self.dense[possible], links=np.stack([moved[links[:, 0]], links[:, 1]], axis=1), chosen=place)
+        return Options(self.head, self.dense[possible], self.cells, np.stack([moved[links[:, 0]], links[:, 1]], axis=1))
 
 
 @lru_cache(maxsize=512)
@@ -63,6 +72,25 @@ def collated(decisions: Sequence[Options], *, heads: Collection[str] = tuple(HEA
         for head in heads
         for field, values in _flat([(place, given) for place, given in enumerate(decisions) if given.head == head], HEADS[head]).items()
     }
+
+
+def collated_once(decisions: Sequence[Options]) -> dict[str, NDArray[Any]]:
+    """As `collated`, with options that several decisions share laid out once: HEAD_segments number the distinct sets of options.
+
+    HEAD_sets: the set of each decision.   HEAD_chosen, HEAD_places: as in `collated`.
+    """
+    fields: dict[str, NDArray[Any]] = {}
+    for head in HEADS:
+        own = [(place, given) for place, given in enumerate(decisions) if given.head == head]
+        distinct = {id(given.dense): given for _, given in own}
+        number = {key: place for place, key in enumerate(distinct)}
+        first = np.cumsum([0, *(len(given.dense) for given in distinct.values())])
+        sets = np.array([number[id(given.dense)] for _, given in own], np.int64)
+        fields |= collated(list(distinct.values()), heads=(head,))
+        fields[f"{head}_sets"] = sets
+        fields[f"{head}_chosen"] = first[sets] + np.array([given.chosen for _, given in own], np.int64)
+        fields[f"{head}_places"] = np.array([place for place, _ in own], np.int64)
+    return fields
 
 
 def _flat(decisions: Sequence[tuple[int, Options]], features: int) -> dict[str, NDArray[Any]]:

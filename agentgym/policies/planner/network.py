@@ -124,10 +124,11 @@ class PlannerNetwork(nn.Module):
 
 def _decided(head: Head, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Place, log-probability and entropy of each decision of one head."""
-    count = len(batch["places"])
-    log_probabilities = segment_log_softmax(head.corrected(batch["imitated"], batch), batch["segments"], count)
-    spread = torch.zeros(count).index_add(0, batch["segments"], log_probabilities.exp() * log_probabilities)
-    return batch["places"], log_probabilities[batch["chosen"]], -spread
+    segments = batch["segments"]
+    count = int(segments[-1]) + 1 if len(segments) else 0
+    log_probabilities = segment_log_softmax(head.corrected(batch["imitated"], batch), segments, count)
+    spread = torch.zeros(count).index_add(0, segments, log_probabilities.exp() * log_probabilities)
+    return batch["places"], log_probabilities[batch["chosen"]], -spread[batch["sets"]]
 
 
 def segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The planner: decides whether to inform, ask or call a tool, and with which arguments, each a softmax over options it can score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from agentgym.messages import ToolCall, assistant
 from agentgym.policies.checkpoint import Checkpoint, Manifest, as_json, network_bytes, read_network
 from agentgym.policies.planner.acts import ActOptions, act_options
 from agentgym.policies.planner.arguments import argument_table
-from agentgym.policies.planner.batch import Options, collated, of_head, scoring_batch, tensors
+from agentgym.policies.planner.batch import Options, collated, collated_once, of_head, scoring_batch, tensors
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.memory import Memory
 from agentgym.policies.planner.network import PlannerNetwork
@@ -77,6 +77,14 @@ class _Moment:
     readings: Readings
     acts: ActOptions
     scores: Scores
+    evidence: Options
+    of_block: dict[int, Options] = field(default_factory=dict)
+
+    def argument(self, block: int) -> Options:
+        """The options of one argument."""
+        if block not in self.of_block:
+            self.of_block[block] = Options("argument", *self.readings.table.evidence(block))
+        return self.of_block[block]
 
 
 class Planner:
@@ -123,8 +131,8 @@ class Planner:
         return [self._action(conversation, moments[id(state)], rng) for conversation, state in zip(conversations, states, strict=True)]
 
     def collate(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[Any]]:
-        """Flat arrays of the decisions' options; see `batch.collated` and `PlannerNetwork.with_imitated`."""
-        options = collated([_options_of(decision) for decision in decisions])
+        """Flat arrays of the decisions' options; see `batch.collated_once` and `PlannerNetwork.with_imitated`."""
+        options = collated_once([_options_of(decision) for decision in decisions])
         return {name: values.numpy() for name, values in self._network.with_imitated(tensors(options)).items()}
 
     # --- scoring ---
@@ -133,7 +141,8 @@ class Planner:
         readings = self.read_arguments(list(states.values()))
         bits, weights = self.config.table_bits, self.knowledge.word_weights
         acts = [act_options(state, reading, weights, bits=bits) for state, reading in zip(states.values(), readings, strict=True)]
-        moments = map(_Moment, states.values(), readings, acts, self._act_scores(acts))
+        evidence = [act_evidence(options) for options in acts]
+        moments = map(_Moment, states.values(), readings, acts, self._act_scores(evidence), evidence)
         return dict(zip(states, moments, strict=True))
 
     def read_arguments(self, states: Sequence[State]) -> list[Readings]:
@@ -146,11 +155,10 @@ class Planner:
         parts = np.split(scores, np.cumsum([len(table.dense) for table in tables])[:-1])
         return list(map(Readings, tables, parts))
 
-    def _act_scores(self, acts: Sequence[ActOptions]) -> list[Scores]:
-        evidence = [act_evidence(options) for options in acts]
+    def _act_scores(self, evidence: Sequence[Options]) -> list[Scores]:
         with torch.no_grad():
             scores = self._network.act(of_head("act", tensors(collated(evidence)))).numpy()
-        return np.split(scores, np.cumsum([len(options.dense) for options in acts])[:-1])
+        return np.split(scores, np.cumsum([len(options.dense) for options in evidence])[:-1])
 
     # --- choosing ---
 
@@ -160,14 +168,14 @@ class Planner:
         chosen = int(possible[_likeliest_act(moment.acts, possible, scores) if rng is None else _sampled(scores, rng)])
         option = moment.acts.options[chosen]
         if option.kind == "inform":
-            decision = _decision("act", option.kind, act_evidence(moment.acts), possible, chosen, moment.scores)
+            decision = _decision("act", option.kind, moment.evidence, possible, chosen, moment.scores)
             return Action(message=assistant(self._replies.inform(conversation)), decisions=(decision,))
         tool = conversation.tools[option.tool]
-        decision = _decision("act", f"{option.kind} {tool.name}", act_evidence(moment.acts), possible, chosen, moment.scores)
+        decision = _decision("act", f"{option.kind} {tool.name}", moment.evidence, possible, chosen, moment.scores)
         if option.kind == "ask":
             words = self._replies.ask(conversation, tool, missing_arguments(moment.readings, option.tool))
             return Action(message=assistant(words), decisions=(decision,))
-        given, decisions = _chosen_arguments(moment.readings, option.tool, rng)
+        given, decisions = _chosen_arguments(moment, option.tool, rng)
         call = ToolCall(id=f"call_{len(conversation.messages)}", name=tool.name, arguments=given)
         return Action(message=assistant("", call), decisions=(decision, *decisions))
 
@@ -184,9 +192,9 @@ def missing_arguments(readings: Readings, tool: int) -> list[str]:
     return [table.slot(block).name for block in missing or [int(required[readings.absent[required].argmax()])]]
 
 
-def _chosen_arguments(readings: Readings, tool: int, rng: np.random.Generator | None) -> tuple[dict[str, JsonValue], list[Decision]]:
+def _chosen_arguments(moment: _Moment, tool: int, rng: np.random.Generator | None) -> tuple[dict[str, JsonValue], list[Decision]]:
     """What the tool is called with, and a decision for each argument; the surest chooses first, and what it took is not offered again."""
-    table, taken = readings.table, set[Key]()
+    readings, table, taken = moment.readings, moment.readings.table, set[Key]()
     blocks = np.flatnonzero(table.layout.tool_of == tool)
     places: dict[int, int] = {}
     decisions = []
@@ -198,8 +206,7 @@ def _chosen_arguments(readings: Readings, tool: int, rng: np.random.Generator | 
             if table.slot(block).kind in _ONCE_ONLY:
                 taken.add(table.keys(block)[place])
         choice = plain_value(table.values(block)[place]) if block in places else NOTHING
-        evidence = Options("argument", *table.evidence(block))
-        decisions.append(_decision(f"argument {table.slot(block).name}", choice, evidence, possible, place, scores))
+        decisions.append(_decision(f"argument {table.slot(block).name}", choice, moment.argument(block), possible, place, scores))
     given = {
         table.slot(block).name: table.slot(block).typed(table.values(block)[places[block]]) for block in blocks.tolist() if block in places
     }
