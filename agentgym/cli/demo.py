@@ -43,7 +43,7 @@ class Size:
     corrupted_iterations: int
 
 
-FULL = Size(conversations=1000, iterations=100, corrupted_iterations=5)
+FULL = Size(conversations=1000, iterations=120, corrupted_iterations=5)
 SMALL = Size(conversations=700, iterations=60, corrupted_iterations=5)
 
 

@@ -10,7 +10,7 @@ SAMPLE_SECONDS = 0.5
 
 
 class MemoryWatch:
-    """peak_bytes: largest sum of resident sizes seen; pages that processes share count for each of them, so it is an upper bound."""
+    """peak_bytes: the most seen at once. A page that processes share counts once, where the system tells (Linux), else for each of them."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
@@ -19,7 +19,7 @@ class MemoryWatch:
     def run(self) -> None:
         root = psutil.Process()
         while not self._stopped.is_set():
-            self.peak_bytes = max(self.peak_bytes, sum(map(_resident_bytes, (root, *root.children(recursive=True)))))
+            self.peak_bytes = max(self.peak_bytes, sum(map(_bytes_held, (root, *root.children(recursive=True)))))
             self._stopped.wait(SAMPLE_SECONDS)
 
     def stop(self) -> None:
@@ -38,9 +38,10 @@ def peak_memory() -> Iterator[MemoryWatch]:
         thread.join()
 
 
-def _resident_bytes(process: psutil.Process) -> int:
+def _bytes_held(process: psutil.Process) -> int:
     try:
-        return int(process.memory_info().rss)
+        memory = process.memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))
     except psutil.Error:
         # It ended between being listed and being asked.
         return 0

@@ -54,7 +54,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    iterations: int = Field(default=100, ge=1, le=100_000)
+    iterations: int = Field(default=120, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
     reward: RewardWeights | None = None
     flow_grpo: FlowGRPOSettings = FlowGRPOSettings()

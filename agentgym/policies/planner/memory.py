@@ -13,7 +13,7 @@ from agentgym.policies.planner.state import State, opening_state
 from agentgym.policies.planner.vocabulary import Vocabulary
 from agentgym.tools import Tool
 
-_CONVERSATIONS, _STATES = 4096, 16384
+_CONVERSATIONS, _STATES = 2048, 4096
 
 _Said = tuple[str, str, str | None, bytes]
 
