@@ -64,16 +64,19 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
 
 
 def report_table(reports: Sequence[EvaluationReport], *, slices: str | None = None) -> Table:
-    """A line for each metric with its 95 % interval, a column for each report; `slices`: the metric shown for each kind of case too."""
+    """A line for each metric with its 95 % interval, a column for each report; below the metric `slices`, a line for each kind of case."""
     table = Table("held-out cases", *(report.subject.name.replace("_", " ") for report in reports), box=None)
-    shown = [metric for metric in SHOWN if any(metric in report.estimates for report in reports)]
-    for metric in shown:
-        table.add_row(metric.replace("_", " "), *(_cell(metric, report.estimates.get(metric)) for report in reports))
-    if slices is not None:
-        for kind in sorted({kind for report in reports for kind in report.slices}):
-            cells = (_cell(slices, report.slices.get(kind, {}).get(slices)) for report in reports)
-            table.add_row(f"  {slices}, {kind}".replace("_", " "), *cells)
+    kinds = sorted({kind for report in reports for kind in report.slices})
+    for metric in SHOWN:
+        if any(metric in report.estimates for report in reports):
+            _add_row(table, metric, metric, [report.estimates for report in reports])
+        for kind in kinds if metric == slices else ():
+            _add_row(table, f"  {kind}", metric, [report.slices.get(kind, {}) for report in reports])
     return table
+
+
+def _add_row(table: Table, label: str, metric: str, estimates: Sequence[Mapping[str, Estimate]]) -> None:
+    table.add_row(label.replace("_", " "), *(_cell(metric, given.get(metric)) for given in estimates))
 
 
 def _cell(metric: str, estimate: Estimate | None) -> str:
@@ -81,13 +84,14 @@ def _cell(metric: str, estimate: Estimate | None) -> str:
         return "[dim]undefined[/]"
     if metric in AS_SHARE:
         return f"{estimate.mean:.1%} [dim]({100 * estimate.low:.0f}–{100 * estimate.high:.0f})[/]"
-    return f"{estimate.mean:.2f} [dim]({estimate.low:.1f}–{estimate.high:.1f})[/]"
+    digits = 0 if estimate.mean >= 10 else 2
+    return f"{estimate.mean:.{digits}f} [dim]({estimate.low:.{digits}f}–{estimate.high:.{digits}f})[/]"
 
 
 def decision_lines(decision: PromotionDecision) -> list[str]:
     """What stands against the promotion, or the gain where nothing does; the rest as a count."""
     against = [check for check in decision.checks if check.outcome != "passed"]
-    gains = [check for check in decision.checks if check.name == "gain"]
+    gains = [check for check in decision.checks if check.name.startswith("gain:")]
     told = against or gains
     lines = [f"  {SIGNS[check.outcome]} {check.statement}" for check in told]
     passed = sum(check.outcome == "passed" and check not in told for check in decision.checks)
