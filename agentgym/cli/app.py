@@ -1,11 +1,15 @@
 """The commands. Each is thin: it reads what was asked, calls a flow or the library, and shows the result."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from agentgym import __version__
+from agentgym.cli.console import Screen
+from agentgym.errors import InvalidInput
 from agentgym.traces.importers import TraceFormat
 
 app = typer.Typer(
@@ -145,4 +149,13 @@ def traces_validate(traces: Annotated[Path, typer.Argument()], format: Format = 
 
 def main() -> None:
     """The entry point: what typer itself refuses is told like every other bad input."""
-    app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        # Without a message it is a group of commands called alone, which has printed its help.
+        if str(error):
+            rule = getattr(error, "format_message", error.__str__)().rstrip(".")
+            message = f"{rule}. `agentgym --help` tells what can be asked."
+            sys.stderr.write(f"InvalidInput: {message}\n")
+            Screen(is_json="--json" in sys.argv).finish({"error": {"kind": "InvalidInput", "message": message}})
+        sys.exit(InvalidInput.exit_code)
