@@ -142,3 +142,9 @@ def test_a_scenario_must_reward_every_turn() -> None:
 
 def test_rollouts_carry_the_digest_of_the_weights_that_sampled_them() -> None:
     assert {rollout.weights_digest for rollout in play(["2"], Coin(0.5)).rollouts} == {"digest"}
+
+
+def test_rollouts_of_several_processes_stand_in_the_order_of_their_groups() -> None:
+    whole = play(["2", "3", "1"], Coin(0.5))
+    answered_first, answered_last = Sample(rollouts=whole.rollouts[6:]), Sample(rollouts=whole.rollouts[:6])
+    assert (answered_first + answered_last).by_group() == whole

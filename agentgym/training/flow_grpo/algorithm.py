@@ -168,7 +168,8 @@ class FlowGRPO(Algorithm):
         if not workers:
             return _sample(cast(GroupEnvRunner, runners.local_env_runner), draws=draws, seed=(*seed, 0))
         calls = [partial(_sample, draws=draws[place :: len(workers)], seed=(*seed, worker)) for place, worker in enumerate(workers)]
-        return sum(runners.foreach_env_runner(calls, local_env_runner=False, remote_worker_ids=workers), Sample())
+        played = sum(runners.foreach_env_runner(calls, local_env_runner=False, remote_worker_ids=workers), Sample())
+        return played.by_group()
 
     def _learn(self, batch: LearningBatch) -> dict[str, float]:
         """Updates the learner; its metrics. RLlib slices columns by their first dimension: here it is 1, as the evidence is ragged."""

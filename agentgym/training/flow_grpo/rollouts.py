@@ -1,7 +1,7 @@
 """Playing G rollouts of each case at once: one call to the policy a step for all that are still going on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +72,10 @@ class Sample:
 
     def __add__(self, other: "Sample") -> "Sample":
         return Sample(rollouts=self.rollouts + other.rollouts, crashes=self.crashes + other.crashes)
+
+    def by_group(self) -> "Sample":
+        """The same in the order of the groups, whichever process answered first: sums of floats depend on their order."""
+        return replace(self, rollouts=tuple(sorted(self.rollouts, key=lambda rollout: rollout.group_id)))
 
     @property
     def varied_groups(self) -> int:
