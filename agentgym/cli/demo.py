@@ -44,7 +44,7 @@ class Size:
 
 
 FULL = Size(conversations=1000, iterations=120, corrupted_iterations=5)
-SMALL = Size(conversations=700, iterations=80, corrupted_iterations=5)
+SMALL = Size(conversations=700, iterations=60, corrupted_iterations=5)
 
 
 def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
-# The child gets no pipe but the command's standard output, which is closed when both are gone.
+# The child gets no pipe but the command's standard output, which is closed when both are gone. What runs in the background of a shell
+# script begins with Ctrl-C switched off; the command switches it on, as Python does in a terminal.
 COMMAND = """
-import subprocess, sys, threading
+import signal, subprocess, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from agentgym.cli.guard import end_children_with_us
 end_children_with_us()
 subprocess.Popen([sys.executable, "-c", "import threading; print('here', flush=True); threading.Event().wait(60)"])
