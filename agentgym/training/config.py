@@ -18,10 +18,10 @@ class FlowGRPOSettings(BaseModel):
     more are drawn in place of those whose rewards are all equal.   learning_rate: at its highest; it climbs during warmup_share of the
     iterations and falls to final_rate_share of itself at the end.   epochs: updates on what an iteration played.   clip_low, clip_high:
     how far below and above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in
-    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   credit: what a decision is
-    compared with.   entropy_coefficient: reward points per nat of a decision's entropy.   adam_epsilon: gradients well below it move their
-    weights in proportion rather than by a full step.   masks_truncated: whether a rollout cut off at
-    the turn limit is left out of the loss.   max_crash_share: of the rollouts of an iteration.
+    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   credit: what a decision is compared with.
+    entropy_coefficient: reward points per nat of a decision's entropy.   adam_epsilon: gradients well below it move their weights in
+    proportion rather than by a full step.   masks_truncated: whether a rollout cut off at the turn limit is left out of the loss.
+    max_crash_share: of the rollouts of an iteration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -70,8 +70,9 @@ class TrainingConfig(BaseModel):
         A declared world draws as many new cases as training asks for. A recorded scenario has only the recorded ones, which imitation has
         learned from already: on them a policy looks better than it is, so training is short, gentle, and held close to imitation.
         """
-        suited = cls(seed=seed, iterations=10, flow_grpo=_GENTLE) if scenario == RECORDED else cls(seed=seed, num_env_runners=2)
-        return suited if iterations is None else suited.model_copy(update={"iterations": iterations})
+        suited = {"iterations": 10, "flow_grpo": _GENTLE} if scenario == RECORDED else {"num_env_runners": 2}
+        asked = {} if iterations is None else {"iterations": iterations}
+        return cls.model_validate({"seed": seed, **suited, **asked})
 
 
 _GENTLE = FlowGRPOSettings(group_size=8, cases_per_iteration=48, learning_rate=1e-3, final_rate_share=0.2, epochs=2, kl_coefficient=0.5)
