@@ -8,7 +8,6 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.console import Screen
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers import TraceFormat
 
@@ -152,10 +151,12 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except TyperException as error:
+        from agentgym.cli.console import Screen
+        from agentgym.cli.session import report_error
+
         # Without a message it is a group of commands called alone, which has printed its help.
         if str(error):
             rule = getattr(error, "format_message", error.__str__)().rstrip(".")
-            message = f"{rule}. `agentgym --help` tells what can be asked."
-            sys.stderr.write(f"InvalidInput: {message}\n")
-            Screen(is_json="--json" in sys.argv).finish({"error": {"kind": "InvalidInput", "message": message}})
+            refusal = InvalidInput(f"{rule}. `agentgym --help` tells what can be asked.")
+            report_error(Screen(is_json="--json" in sys.argv), refusal)
         sys.exit(InvalidInput.exit_code)

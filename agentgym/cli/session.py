@@ -36,16 +36,17 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
         with leaving_on_interrupt(screen):
             yield Session(settings=settings, screen=screen)
     except AgentGymError as error:
-        _report(screen, error)
+        report_error(screen, error)
         raise typer.Exit(error.exit_code) from error
     except typer.Exit:
         raise
     except BaseException as error:
         traceback.print_exc()
-        _report(screen, error)
+        report_error(screen, error)
         raise typer.Exit(1) from error
 
 
-def _report(screen: Screen, error: BaseException) -> None:
+def report_error(screen: Screen, error: BaseException) -> None:
+    """One line on standard error and, with JSON, `{"error": …}` on standard output."""
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     screen.finish({"error": {"kind": type(error).__name__, "message": str(error)}})

@@ -3,7 +3,7 @@
 Cases of a world are played; recordings are asked for their next call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agentgym.episode import Policy
 from agentgym.errors import InvalidInput
@@ -13,6 +13,7 @@ from agentgym.evaluation.next_call import evaluate_next_call
 from agentgym.scenarios.from_traces import scenario_of
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.world_scenario import WorldScenario
+from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
 from agentgym.verdicts import EvaluationReport, Subject
 
@@ -34,9 +35,10 @@ def evaluate_recordings(
     policy: Policy, recordings: Sequence[Trace], trained_on: ScenarioPack, *, subject: Subject, on_progress: OnProgress | None = None
 ) -> EvaluationReport:
     """The next calls of these recordings, apart for services that were in the training part of `trained_on` and services that were not."""
+    known = {tool.name: tool for tool in trained_on.tools}
     return evaluate_next_call(
         policy,
-        [_with_tools_as_trained(trace, trained_on) for trace in recordings],
+        [_with_tools_as_known(trace, known) for trace in recordings],
         subject=subject,
         trained_services=trained_services(trained_on),
         tools=trained_on.tools,
@@ -77,7 +79,6 @@ def held_out_recordings(pack: ScenarioPack) -> list[Trace]:
     return [case.recording for case in pack.held_out if case.recording is not None]
 
 
-def _with_tools_as_trained(trace: Trace, trained_on: ScenarioPack) -> Trace:
-    """The trace with tools that equal one in the pack written as there: two logs may list the arguments of one tool in different orders."""
-    known = {tool.name: tool for tool in trained_on.tools}
+def _with_tools_as_known(trace: Trace, known: Mapping[str, Tool]) -> Trace:
+    """The trace with tools that equal a known one written as that: two logs may list the arguments of one tool in different orders."""
     return trace.model_copy(update={"tools": tuple(known[tool.name] if known.get(tool.name) == tool else tool for tool in trace.tools)})

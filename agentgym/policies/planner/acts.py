@@ -77,10 +77,12 @@ def _is_pointless(state: State, plan: "_Plan") -> NDArray[np.bool_]:
 
     Without this a policy that errs once can err until the turn limit, as nothing in what it sees changes any more.
     """
-    writes = {view.tool.name: view.tool.writes for view in state.scene.views}
-    recent = [call for call in state.calls if call.turn == state.said.turns]
-    last_write = max((place for place, call in enumerate(recent) if writes.get(call.name) and call.is_error is False), default=0)
     pointless = np.zeros(len(plan.arguments), np.bool_)
+    recent = [call for call in state.calls if call.turn == state.said.turns]
+    if not recent:
+        return pointless
+    writes = {view.tool.name: view.tool.writes for view in state.scene.views}
+    last_write = max((place for place, call in enumerate(recent) if writes.get(call.name) and call.is_error is False), default=0)
     for tool, (view, arguments) in enumerate(zip(state.scene.views, plan.arguments, strict=True)):
         same = [(place, call) for place, call in enumerate(recent) if call.name == view.tool.name and call.arguments == arguments]
         is_answered = any(call.is_error is False and place >= last_write for place, call in same)

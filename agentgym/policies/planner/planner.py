@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -48,14 +49,14 @@ _KNOWN_FROM = 3
 """A word is known when it was used in so many conversations; in fewer it is a name or a slip."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Knowledge:
     """What the planner learned to know besides its weights; constant while it is trained on-policy."""
 
     gazetteer: Gazetteer
     word_weights: WordWeights
 
-    @property
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(self.word_weights.usual_first(least_conversations=_KNOWN_FROM))
 

@@ -103,7 +103,7 @@ class FlowGRPO(Algorithm):
     def setup(self, config: AlgorithmConfig) -> None:
         super().setup(config)
         self.curriculum = Curriculum(config.playground.cases)
-        self.reference = copy.deepcopy(self.policy.network).requires_grad_(False)
+        self.reference = copy.deepcopy(self.policy.network).requires_grad_(False) if config.settings.kl_coefficient > 0 else None
 
     def training_step(self) -> None:
         began = perf_counter()
@@ -176,11 +176,12 @@ class FlowGRPO(Algorithm):
         evidence = self.policy.collate(batch.decisions)
         columns = {EVIDENCE + name: values for name, values in evidence.items()}
         columns |= {
-            "reference_log_probability": self._reference_log_probability(evidence),
             "log_probability": batch.log_probabilities.astype(np.float32),
             "advantage": batch.advantages.astype(np.float32),
             "weight": batch.weights.astype(np.float32),
         }
+        if self.reference is not None:
+            columns["reference_log_probability"] = _log_probability(self.reference, evidence)
         packed = SampleBatch({name: values[np.newaxis] for name, values in columns.items()})
         results = self.learner_group.update(
             batch=MultiAgentBatch({DEFAULT_MODULE_ID: packed}, env_steps=1),
@@ -191,12 +192,6 @@ class FlowGRPO(Algorithm):
         )
         return _learning_metrics(results[0][DEFAULT_MODULE_ID])
 
-    def _reference_log_probability(self, evidence: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Of each decision under the policy that training started from, shape (N,)."""
-        with torch.no_grad():
-            outputs = self.reference({name: torch.from_numpy(values) for name, values in evidence.items()})
-        return cast(np.ndarray, outputs["log_probability"].numpy())
-
     def _sync(self) -> None:
         # Without a timeout: RLlib's default returns before the weights have arrived, and the next sample would not be on-policy.
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, timeout_seconds=None, inference_only=True)
@@ -204,6 +199,13 @@ class FlowGRPO(Algorithm):
 
 def _sample(runner: GroupEnvRunner, *, draws: Sequence[Draw], seed: Sequence[int]) -> Sample:
     return runner.sample(draws=draws, seed=seed)
+
+
+def _log_probability(network: torch.nn.Module, evidence: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of each decision under a network that does not learn, shape (N,)."""
+    with torch.no_grad():
+        outputs = network({name: torch.from_numpy(values) for name, values in evidence.items()})
+    return cast(np.ndarray, outputs["log_probability"].numpy())
 
 
 def _sample_metrics(sample: Sample, batch: LearningBatch | None) -> dict[str, float]:
