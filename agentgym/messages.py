@@ -1,5 +1,7 @@
 """What is said in a conversation: messages and the tool calls inside them, in OpenAI's chat form."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -68,3 +70,49 @@ def token_estimate(message: Message) -> int:
     """
     calls = (orjson.dumps({"name": call.name, "arguments": call.arguments}).decode() for call in message.tool_calls)
     return -(-(len(message.content) + sum(map(len, calls))) // 4)
+
+
+def to_openai_messages(messages: Sequence[Message]) -> list[dict[str, JsonValue]]:
+    """The conversation in OpenAI's chat form: arguments as JSON text, and every answer with the id of its call.
+
+    A call without an id gets one from its place, so it keeps it as the conversation grows. An answer without one belongs to the oldest open
+    call of its name, else to the oldest.
+    """
+    written: list[dict[str, JsonValue]] = []
+    waiting: list[_OpenCall] = []
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            written.append({"role": "tool", "tool_call_id": _answered(message, waiting, place), "content": _result_text(message)})
+            continue
+        calls = [_OpenCall(call.id or f"call_{place}_{number}", call) for number, call in enumerate(message.tool_calls)]
+        waiting += calls
+        # Beside calls, OpenAI writes the absence of words as null.
+        said: dict[str, JsonValue] = {"role": message.role, "content": message.content or (None if calls else "")}
+        written.append({**said, "tool_calls": [call.to_openai() for call in calls]} if calls else said)
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenCall:
+    """A call that was not answered yet."""
+
+    id: str
+    call: ToolCall
+
+    def to_openai(self) -> dict[str, JsonValue]:
+        function: dict[str, JsonValue] = {"name": self.call.name, "arguments": orjson.dumps(self.call.arguments).decode()}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+def _answered(answer: Message, waiting: list[_OpenCall], place: int) -> str:
+    """The id of the call that is answered, which then waits no longer."""
+    named = [call for call in waiting if call.id == answer.tool_call_id] or [call for call in waiting if call.call.name == answer.name]
+    found = next(iter(named or waiting), None)
+    if found is None:
+        return answer.tool_call_id or f"call_{place}"
+    waiting.remove(found)
+    return found.id
+
+
+def _result_text(answer: Message) -> str:
+    return answer.content if answer.result is None and answer.content else orjson.dumps(answer.result).decode()

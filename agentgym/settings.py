@@ -5,7 +5,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agentgym.errors import InvalidInput, Unavailable
@@ -25,6 +25,10 @@ def _tracking_in(workspace: Path) -> str:
     return f"sqlite:///{workspace / 'mlflow.db'}"
 
 
+def _experience_in(workspace: Path) -> str:
+    return f"sqlite:///{workspace / 'experience.db'}"
+
+
 class Settings(BaseSettings):
     """How this installation runs. Each field is the environment variable `AGENTGYM_` + its name, or a line in `.env`; see `.env.example`.
 
@@ -37,6 +41,11 @@ class Settings(BaseSettings):
     store: str = Field(default_factory=lambda fields: _store_in(fields["workspace"]))
     tracking_uri: str = Field(default_factory=lambda fields: _tracking_in(fields["workspace"]))
     history_url: str | None = None
+    experience_url: str = Field(default_factory=lambda fields: _experience_in(fields["workspace"]))
+    endpoint_host: str = Field(default="127.0.0.1", min_length=1)
+    endpoint_port: int = Field(default=8000, ge=1, le=65535)
+    endpoint_replicas: int = Field(default=1, ge=1, le=1000)
+    api_key: SecretStr | None = None
     ray_address: str | None = Field(default=None, validation_alias=AliasChoices("AGENTGYM_RAY_ADDRESS", "RAY_ADDRESS"))
     torch_threads: int = Field(default=1, ge=1, le=256)
     model_downloads: bool = False
@@ -47,7 +56,13 @@ class Settings(BaseSettings):
         """The same settings with everything that is kept on disk inside `workspace`, whatever the environment says of the store."""
         folder = _absolute(workspace)
         return self.model_copy(
-            update={"workspace": folder, "store": _store_in(folder), "tracking_uri": _tracking_in(folder), "history_url": None}
+            update={
+                "workspace": folder,
+                "store": _store_in(folder),
+                "tracking_uri": _tracking_in(folder),
+                "history_url": None,
+                "experience_url": _experience_in(folder),
+            }
         )
 
 

@@ -2,7 +2,7 @@
 
 Episodes of one customer resemble each other, so every interval here treats the cluster (the customer, else the conversation) as the unit
 that was drawn. What is undefined raises InsufficientData: there is no mean of nothing and no interval from one cluster.
-Not covered: sequential looks at growing data.
+Not covered: looks at growing data; those are in `agentgym.sequential`.
 """
 
 from collections.abc import Sequence

@@ -11,9 +11,9 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from agentgym.database import make_folder_of
 from agentgym.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -115,15 +115,6 @@ def open_mlflow(uri: str) -> "MlflowClient":
     if uri.startswith("sqlite:"):
         make_folder_of(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def make_folder_of(sqlite_uri: str) -> None:
-    """The folder of an SQLite file, which its driver does not make. Raises Unavailable where it cannot be made."""
-    folder = Path(make_url(sqlite_uri).database or "").absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"A database needs a folder that can be written to; {folder} said {error}. Choose another one.") from error
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""What was concluded, and why: evaluation reports and promotion decisions, as values that travel as JSON."""
+"""What was concluded, and why: evaluation reports, promotion decisions and A/B test reports, as values that travel as JSON."""
 
 import hashlib
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -10,6 +12,7 @@ from agentgym.statistics import Estimate
 Evidence = Literal["play", "next_call"]
 CheckOutcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["promote", "refuse", "inconclusive"]
+LiveVerdict = Literal["ship", "stop", "keep_running"]
 
 
 class _Value(BaseModel):
@@ -124,12 +127,85 @@ class PromotionDecision(_Value):
     @property
     def reasons(self) -> tuple[str, ...]:
         """Every check in words, those that stand against the promotion first."""
-        weight = {"failed": 0, "inconclusive": 1, "passed": 2}
-        ordered = sorted(self.checks, key=lambda check: weight[check.outcome])
-        return tuple(f"{check.outcome}: {check.statement}" for check in ordered)
+        return _in_words(self.checks)
 
 
 class WaivedLiveTest(_Value):
     """Leave to promote on an offline verdict alone; the registry's history keeps the reason."""
 
     reason: str = Field(min_length=1)
+
+
+class Arm(_Value):
+    """What one variant of an A/B test has served so far.
+
+    subject: named as the split names it, `2` for version 2.   weight: its share of the traffic now, in 0–1.
+    customers, conversations: counted on the variant a customer met first.   outcomes: conversations whose outcome is known, `successes`
+    of them as wanted.   requests: answers asked of it, `failures` of which it did not give.
+    """
+
+    subject: Subject
+    weight: float = Field(ge=0, le=1)
+    customers: int = Field(ge=0)
+    conversations: int = Field(ge=0)
+    outcomes: int = Field(ge=0)
+    successes: int = Field(ge=0)
+    requests: int = Field(ge=0)
+    failures: int = Field(ge=0)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Successes ÷ outcomes; None before the first outcome."""
+        return self.successes / self.outcomes if self.outcomes else None
+
+
+class Look(_Value):
+    """The difference in success, treatment minus control, as it stood at a moment.
+
+    customers: of both arms, with a known outcome.   low, high: a confidence sequence, so that the intervals of all looks hold at once.
+    """
+
+    at: datetime
+    customers: int = Field(ge=2)
+    mean: float
+    low: float
+    high: float
+
+
+class ABTestReport(_Value):
+    """What live traffic says of a treatment against the control, with every check that was made.
+
+    The verdict follows from the checks and cannot be set: a failed check stops, an inconclusive one keeps running, else it ships.
+    sequence: looks in order of time, the last one the present; empty before there is anything to compare.
+    crossovers: customers who met both variants, counted where they began.
+    """
+
+    test_id: str = Field(min_length=1)
+    agent: str
+    started_at: datetime
+    at: datetime
+    control: Arm
+    treatment: Arm
+    metric: Literal["success_rate"] = "success_rate"
+    sequence: tuple[Look, ...] = ()
+    crossovers: int = Field(default=0, ge=0)
+    checks: tuple[Check, ...] = Field(min_length=1)
+    criteria: dict[str, JsonValue]
+
+    @property
+    def verdict(self) -> LiveVerdict:
+        outcomes = {check.outcome for check in self.checks}
+        if "failed" in outcomes:
+            return "stop"
+        return "keep_running" if "inconclusive" in outcomes else "ship"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every check in words, those that stand against shipping first."""
+        return _in_words(self.checks)
+
+
+def _in_words(checks: Sequence[Check]) -> tuple[str, ...]:
+    weight = {"failed": 0, "inconclusive": 1, "passed": 2}
+    ordered = sorted(checks, key=lambda check: weight[check.outcome])
+    return tuple(f"{check.outcome}: {check.statement}" for check in ordered)

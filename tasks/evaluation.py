@@ -1,5 +1,6 @@
 """How good a version is, and whether it may take the champion's place."""
 
+import os
 from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -9,13 +10,13 @@ from agentgym.evaluation.held_out import assess_logs, evaluate_floors, evaluate_
 from agentgym.evaluation.promotion import PromotionCriteria, decide_promotion
 from agentgym.policies.checkpoint import load_policy
 from agentgym.scenarios.from_traces import RECORDED
+from agentgym.scenarios.registry import load_world
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.tracking import track_step
 from agentgym.verdicts import EvaluationReport, PromotionDecision, Subject, Verdict
 from tasks.artifacts import read_checkpoint, read_pack, read_snapshot, read_value, write_value
 from tasks.progress import report_progress
-from tasks.scenarios import load_world
 from tasks.showing import decision_markdown, evaluation_table
 from tasks.step import cached_step
 from tasks.training import tracking
@@ -40,7 +41,7 @@ def evaluate_checkpoint(checkpoint: ArtifactRef, pack: ArtifactRef, name: str, s
     subject = Subject(name=name, checkpoint_digest=checkpoint.digest)
     lineage = {"checkpoint_digest": checkpoint.digest, "pack_digest": pack.digest}
     with track_step("evaluate", tracking=tracking(settings), parameters={"name": name, "seed": seed}, lineage=lineage) as run:
-        policy = load_policy(read_checkpoint(checkpoint, settings))
+        policy = load_policy(read_checkpoint(checkpoint, settings), environment=os.environ)
         cases = read_pack(pack, settings)
         report = evaluate_held_out(policy, cases, subject=subject, seed=seed, on_progress=report_progress)
         run.log_metrics({metric: estimate.mean for metric, estimate in report.estimates.items()})

@@ -3,7 +3,7 @@
 from agentgym.registry import Lineage, ModelRegistry, ModelVersion
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
-from agentgym.verdicts import PromotionDecision, WaivedLiveTest
+from agentgym.verdicts import ABTestReport, PromotionDecision, WaivedLiveTest
 from tasks.artifacts import read_value
 from tasks.caching import code_digest
 from tasks.step import step
@@ -35,16 +35,15 @@ def find_incumbent(agent: str, challenger: ModelVersion, settings: Settings) -> 
     """The champion this version has to beat: the present one, or, when the version was promoted already, the one it beat."""
     registry = open_registry(agent, settings)
     for entry in reversed(registry.history()):
-        decision = entry.decision
-        if entry.change == "promotion" and decision and decision.champion and entry.standing.champion == challenger.pointer:
-            beaten = decision.champion.checkpoint_digest
-            return next(version for version in registry.versions() if version.checkpoint.digest == beaten)
+        beaten = entry.standing.previous
+        if entry.change == "promotion" and entry.standing.champion == challenger.pointer and beaten:
+            return registry.version(beaten.version)
     return registry.resolve("@champion")
 
 
 @step
 def bootstrap_champion(agent: str, version: ModelVersion, reason: str, settings: Settings) -> ModelVersion:
-    """Makes the first champion."""
+    """Makes a champion for a reason alone: the first one, or an upstream before any verdict made one."""
     return open_registry(agent, settings).bootstrap(version, reason)
 
 
@@ -55,13 +54,19 @@ def promote_version(agent: str, decision: ArtifactRef, waive_live_test: str | No
     challenger = registry.promote_challenger(verdict)
     if waive_live_test is None:
         return challenger
-    return registry.promote_champion(verdict, waive_live_test=WaivedLiveTest(reason=waive_live_test))
+    return registry.promote_without_live_test(verdict, WaivedLiveTest(reason=waive_live_test))
 
 
 @step
-def roll_back_champion(agent: str, reason: str, from_version: int | None, settings: Settings) -> ModelVersion:
-    """Makes the previous champion champion again."""
-    return open_registry(agent, settings).rollback(reason, from_version=from_version)
+def promote_tested_version(agent: str, report: ArtifactRef, settings: Settings) -> ModelVersion:
+    """Makes the treatment of an A/B test that ships champion."""
+    return open_registry(agent, settings).promote_champion(read_value(report, ABTestReport, settings))
+
+
+@step
+def roll_back_champion(agent: str, reason: str, from_version: int | None, drain: bool, settings: Settings) -> ModelVersion:
+    """Makes the previous champion champion again; with `drain`, conversations under way end where they are."""
+    return open_registry(agent, settings).rollback(reason, from_version=from_version, drain=drain)
 
 
 def open_registry(agent: str, settings: Settings) -> ModelRegistry:

@@ -1,10 +1,8 @@
 """From a snapshot to cases that can be played."""
 
-from agentgym.errors import InvalidInput
 from agentgym.scenarios.from_traces import RECORDED, make_recorded_pack
 from agentgym.scenarios.pack import ScenarioPack
-from agentgym.scenarios.registry import ScenarioRegistry
-from agentgym.scenarios.world_scenario import WorldScenario
+from agentgym.scenarios.registry import load_world
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.traces.snapshot import DatasetSnapshot
@@ -25,11 +23,3 @@ def _make_pack(snapshot: DatasetSnapshot, scenario: str) -> ScenarioPack:
     if scenario == RECORDED:
         return make_recorded_pack(snapshot.train, snapshot.held_out, snapshot.digest)
     return load_world(scenario).make_pack(snapshot.train, snapshot.held_out, snapshot.digest, fresh_per_trace=FRESH_PER_TRACE)
-
-
-def load_world(name: str) -> WorldScenario:
-    """The declared world of this name. Raises InvalidInput when the scenario is something else."""
-    world = ScenarioRegistry().load(name)
-    if not isinstance(world, WorldScenario):
-        raise InvalidInput(f"Cases are made from traces for declared worlds only; {name!r} is a {type(world).__name__}. Use {RECORDED!r}.")
-    return world

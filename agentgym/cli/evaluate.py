@@ -1,5 +1,6 @@
 """`agentgym evaluate`: a registered version on other traces, or in a world, without training."""
 
+import os
 from typing import TYPE_CHECKING
 
 from agentgym.cli.session import session
@@ -35,7 +36,7 @@ def _reports(
     from agentgym.verdicts import Subject
     from tasks.artifacts import read_checkpoint
 
-    policy = load_policy(read_checkpoint(version.checkpoint, settings))
+    policy = load_policy(read_checkpoint(version.checkpoint, settings), environment=os.environ)
     subject = Subject(name=f"version {version.version}", checkpoint_digest=version.checkpoint.digest)
     if scenario != RECORDED:
         return _played(policy, subject, source, scenario=scenario, cases=cases, seed=seed)
@@ -51,7 +52,7 @@ def _played(
 ) -> list["EvaluationReport"]:
     from agentgym.evaluation.evaluate import evaluate_policy
     from agentgym.evaluation.held_out import assess_logs
-    from tasks.scenarios import load_world
+    from agentgym.scenarios.registry import load_world
 
     world = load_world(scenario)
     if source is None:

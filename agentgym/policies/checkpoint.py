@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from agentgym.episode import TrainablePolicy
+from agentgym.episode import Policy, TrainablePolicy
 from agentgym.errors import InvalidInput
 from agentgym.tools import Tool
 
+UPSTREAM = "upstream"
 MANIFEST, WEIGHTS, KNOWLEDGE = "manifest.json", "weights.safetensors", "knowledge.json"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
@@ -96,12 +97,26 @@ class Checkpoint(BaseModel):
         return self.model_copy(update={"manifest": manifest, "weights": network_bytes(policy.network)})
 
 
-def load_policy(checkpoint: Checkpoint) -> TrainablePolicy:
-    """The policy, ready to act and to learn."""
+def load_policy(checkpoint: Checkpoint, *, environment: Mapping[str, str]) -> Policy:
+    """The policy, ready to act.   environment: where the key of an upstream is looked up."""
+    if checkpoint.manifest.policy != UPSTREAM:
+        return load_trainable_policy(checkpoint)
+    from agentgym.policies.upstream import UpstreamConfig, UpstreamPolicy, api_key_of
+
+    config = UpstreamConfig.model_validate(checkpoint.manifest.configuration)
+    return UpstreamPolicy(config, api_key=api_key_of(config, environment))
+
+
+def load_trainable_policy(checkpoint: Checkpoint) -> TrainablePolicy:
+    """The policy, ready to act and to learn. Raises InvalidInput for an upstream, which has no weights here."""
+    if checkpoint.manifest.policy == UPSTREAM:
+        raise InvalidInput(
+            "A policy that learns has weights; this checkpoint holds an upstream, which runs elsewhere. Learn from its conversations."
+        )
     if checkpoint.manifest.policy != "planner":
         raise InvalidInput(
-            f"A checkpoint must hold a policy of a known kind; this one holds {checkpoint.manifest.policy!r}, known is 'planner'. "
-            "Load it with the version that wrote it."
+            f"A checkpoint must hold a policy of a known kind; this one holds {checkpoint.manifest.policy!r}, known are 'planner' and "
+            f"{UPSTREAM!r}. Load it with the version that wrote it."
         )
     from agentgym.policies.planner import Planner
 

@@ -6,7 +6,7 @@ is noticed when it is read.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,17 +14,19 @@ from typing import Literal
 
 import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import ArgumentError
 
-from agentgym.errors import ContractBroken, InvalidInput, Unavailable
-from agentgym.tracking import make_folder_of
-from agentgym.verdicts import PromotionDecision
+from agentgym.database import lock, open_database, reachable
+from agentgym.errors import ContractBroken, InvalidInput
+from agentgym.verdicts import ABTestReport, PromotionDecision
 
 Alias = Literal["champion", "challenger", "previous"]
 Change = Literal["bootstrap", "challenge", "promotion", "rollback", "repair"]
+OpenConversations = Literal["stay", "move"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
-LOCK_TIMEOUT_SECONDS = 30
+_LOCK = "agentgym_registry"
+_WHAT = "The registry's history"
 
 
 class Pointer(BaseModel):
@@ -54,7 +56,8 @@ class HistoryEntry(BaseModel):
     """One change, and how things stood after it.
 
     change: `challenge` makes a challenger, `promotion` a champion; `repair` puts back what somebody moved by hand.
-    decision: the verdict it rests on; None where a reason alone was enough.
+    decision, report: the offline and the online verdict it rests on; both None where a reason alone was enough.
+    open_conversations: what a change of champion means for conversations under way: they stay with who began them, or move at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,10 +68,8 @@ class HistoryEntry(BaseModel):
     standing: Standing
     reason: str = Field(min_length=1)
     decision: PromotionDecision | None = None
-
-    def chained(self, before: str) -> str:
-        """SHA-256 of this entry and of the digest of the entry before."""
-        return hashlib.sha256(f"{before}\n{self.model_dump_json()}".encode()).hexdigest()
+    report: ABTestReport | None = None
+    open_conversations: OpenConversations = "stay"
 
 
 _metadata = sql.MetaData()
@@ -92,22 +93,28 @@ class Ledger:
     """The history of one registered model."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._engine = _open_engine(url)
+        self._engine = open_database(url)
         self._name = name
-        with _reachable(self._engine), self._engine.begin() as connection:
-            _lock(connection)
+        with reachable(self._engine, _WHAT), self._engine.begin() as connection:
+            lock(connection, _LOCK)
             _metadata.create_all(connection)
 
     def entries(self) -> tuple[HistoryEntry, ...]:
         """Every change, the oldest first. Raises ContractBroken when a row was edited or removed."""
-        with _reachable(self._engine), self._engine.connect() as connection:
+        with reachable(self._engine, _WHAT), self._engine.connect() as connection:
             return _read_entries(connection, self._name)
+
+    def sequence(self) -> int:
+        """The number of the last change; 0 before the first. A look that costs little, for those who look often."""
+        latest = sql.select(sql.func.max(_history.c.sequence)).where(_history.c.name == self._name)
+        with reachable(self._engine, _WHAT), self._engine.connect() as connection:
+            return connection.execute(latest).scalar() or 0
 
     @contextmanager
     def locked(self) -> Iterator["LockedLedger"]:
         """The ledger while nobody else can write to it; what is appended is durable when the block ends without an error."""
-        with _reachable(self._engine), self._engine.begin() as connection:
-            _lock(connection)
+        with reachable(self._engine, _WHAT), self._engine.begin() as connection:
+            lock(connection, _LOCK)
             yield LockedLedger(connection, self._name)
 
 
@@ -124,12 +131,33 @@ class LockedLedger:
         return self.entries[-1].standing if self.entries else Standing()
 
     def append(
-        self, change: Change, standing: Standing, reason: str, *, at: datetime, decision: PromotionDecision | None = None
+        self,
+        change: Change,
+        standing: Standing,
+        reason: str,
+        *,
+        at: datetime,
+        decision: PromotionDecision | None = None,
+        report: ABTestReport | None = None,
+        open_conversations: OpenConversations = "stay",
     ) -> HistoryEntry:
-        sequence = len(self.entries) + 1
-        entry = HistoryEntry(sequence=sequence, at=at, change=change, standing=standing, reason=reason, decision=decision)
-        before = _chain_of(self._connection, self._name)
-        row = {"name": self._name, "sequence": sequence, "entry": entry.model_dump_json(), "chain": entry.chained(before)}
+        entry = HistoryEntry(
+            sequence=len(self.entries) + 1,
+            at=at,
+            change=change,
+            standing=standing,
+            reason=reason,
+            decision=decision,
+            report=report,
+            open_conversations=open_conversations,
+        )
+        text = entry.model_dump_json()
+        row = {
+            "name": self._name,
+            "sequence": entry.sequence,
+            "entry": text,
+            "chain": _chained(_chain_of(self._connection, self._name), text),
+        }
         self._connection.execute(_history.insert().values(row))
         self.entries = (*self.entries, entry)
         return entry
@@ -142,6 +170,11 @@ class LockedLedger:
     def mark_shown(self, standing: Standing) -> None:
         self._connection.execute(_shown.delete().where(_shown.c.name == self._name))
         self._connection.execute(_shown.insert().values(name=self._name, standing=standing.model_dump_json()))
+
+
+def open_ledger(tracking_uri: str, name: str, *, history_url: str | None = None) -> Ledger:
+    """The history of the agent `name`, without MLflow.   history_url: None for the one beside MLflow's database."""
+    return Ledger(history_url or history_url_beside(tracking_uri), name)
 
 
 def history_url_beside(tracking_uri: str) -> str:
@@ -165,52 +198,22 @@ def history_url_beside(tracking_uri: str) -> str:
 
 def _read_entries(connection: Connection, name: str) -> tuple[HistoryEntry, ...]:
     rows = connection.execute(_history.select().where(_history.c.name == name).order_by(_history.c.sequence)).all()
-    entries: Sequence[HistoryEntry] = [HistoryEntry.model_validate_json(row.entry) for row in rows]
     before = ""
-    for number, (row, entry) in enumerate(zip(rows, entries, strict=True), start=1):
-        before = entry.chained(before)
+    for number, row in enumerate(rows, start=1):
+        before = _chained(before, row.entry)
         if row.chain != before or row.sequence != number:
             raise ContractBroken(
                 f"The history of {name!r} is only ever appended to; entry {number} was edited or one before it removed. "
                 "Restore it from a backup."
             )
-    return tuple(entries)
+    return tuple(HistoryEntry.model_validate_json(row.entry) for row in rows)
+
+
+def _chained(before: str, text: str) -> str:
+    """SHA-256 of an entry as it is stored, for what entries hold may grow, and of the digest of the entry before."""
+    return hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()
 
 
 def _chain_of(connection: Connection, name: str) -> str:
     last = sql.select(_history.c.chain).where(_history.c.name == name).order_by(_history.c.sequence.desc()).limit(1)
     return connection.execute(last).scalar() or ""
-
-
-def _open_engine(url: str) -> Engine:
-    address = make_url(url)
-    if not address.drivername.startswith("sqlite"):
-        return sql.create_engine(address, pool_pre_ping=True)
-    make_folder_of(url)
-    engine = sql.create_engine(address, poolclass=sql.NullPool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
-
-    @sql.event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection: object, _: object) -> None:
-        # Python's driver would begin a deferred transaction by itself, which two processes can both enter before either writes.
-        connection.isolation_level = None  # type: ignore[attr-defined]
-
-    return engine
-
-
-def _lock(connection: Connection) -> None:
-    """Waits until no other process writes, and keeps others from it until the transaction ends."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        connection.execute(sql.text("SELECT pg_advisory_xact_lock(hashtext('agentgym_registry'))"))
-
-
-@contextmanager
-def _reachable(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise Unavailable(
-            f"The registry's history must be readable and writable; {engine.url} said {error.orig}. "
-            "Check that the database is up and that no other promotion is stuck, then run again."
-        ) from error

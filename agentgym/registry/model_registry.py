@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import ContractBroken, InvalidInput, Refused
-from agentgym.registry.ledger import ALIASES, Alias, Change, HistoryEntry, Ledger, LockedLedger, Pointer, Standing, history_url_beside
+from agentgym.registry.gates import (
+    has_left,
+    in_words,
+    named,
+    needs_no_verdict,
+    require_challenger,
+    require_offline_verdict,
+    require_online_verdict,
+    subject_named,
+    was_challenged,
+    was_promoted,
+)
+from agentgym.registry.ledger import ALIASES, Alias, HistoryEntry, Ledger, LockedLedger, Pointer, Standing, history_url_beside
 from agentgym.store import ArtifactRef
 from agentgym.tracking import mlflow_answering, open_mlflow
-from agentgym.verdicts import PromotionDecision, Subject, WaivedLiveTest
+from agentgym.verdicts import ABTestReport, PromotionDecision, Subject, WaivedLiveTest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,19 +37,21 @@ _CHECKPOINT_TAG = "checkpoint_digest"
 class Lineage(BaseModel):
     """Where a version comes from; every field becomes a tag of the MLflow version.
 
-    snapshot_uri, pack_uri: where they were kept; None when nobody can read them again.
-    report_digest, run_id: of the evaluation and of the MLflow training run; None when there was none.
+    snapshot_digest, pack_digest: None when it was not learned here.   snapshot_uri, pack_uri: where they were kept; None when nobody can
+    read them again.   report_digest, run_id: of the evaluation and of the MLflow training run; None when there was none.
+    policy: the kind its checkpoint's manifest says, which only an upstream has to tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    snapshot_digest: str
-    pack_digest: str
+    snapshot_digest: str | None = None
+    pack_digest: str | None = None
     code_version: str
     snapshot_uri: str | None = None
     pack_uri: str | None = None
     report_digest: str | None = None
     run_id: str | None = None
+    policy: str | None = None
 
 
 class ModelVersion(BaseModel):
@@ -55,6 +69,11 @@ class ModelVersion(BaseModel):
     @property
     def pointer(self) -> Pointer:
         return Pointer(version=self.version, checkpoint_digest=self.checkpoint.digest)
+
+    @property
+    def is_upstream(self) -> bool:
+        """Whether it is an agent that runs elsewhere, asked over HTTP."""
+        return self.tags.get("policy") == "upstream"
 
     def source(self, name: Literal["snapshot", "pack"]) -> ArtifactRef:
         """What the version was made from. Raises InvalidInput when its tags do not say where that is."""
@@ -112,52 +131,72 @@ class ModelRegistry:
             )
 
     def bootstrap(self, version: ModelVersion, reason: str) -> ModelVersion:
-        """Makes the first champion without a verdict. Raises Refused when there is a champion already."""
+        """Makes a champion without a verdict: the first one, or, until a verdict made one, an upstream, which is what runs today.
+
+        Raises Refused for any other.
+        """
         with self._ledger.locked() as ledger:
             champion = ledger.standing.champion
-            if champion is None:
-                standing = ledger.standing.model_copy(update={"champion": version.pointer})
+            if champion != version.pointer:
+                if not needs_no_verdict(ledger, is_upstream=version.is_upstream):
+                    raise Refused(
+                        f"Only the first champion needs no verdict, and an upstream until a verdict makes a champion; {named(champion)} is "
+                        f"champion, so version {version.version} cannot be bootstrapped. Evaluate both and promote by the decision."
+                    )
+                standing = ledger.standing.model_copy(update={"champion": version.pointer, "previous": champion})
                 ledger.append("bootstrap", standing, _stated(reason), at=self._clock())
-            elif champion != version.pointer:
-                raise Refused(
-                    f"Only the first champion needs no verdict; {_named(champion)} is champion, so version {version.version} cannot be "
-                    "bootstrapped. Evaluate both and promote by the decision."
-                )
         self.align_aliases()
         return self.version(version.version)
 
     def promote_challenger(self, decision: PromotionDecision) -> ModelVersion:
         """Makes the version the decision speaks of the challenger. Raises Refused unless it says so, against the present champion."""
         with self._ledger.locked() as ledger:
-            version = self._version_of(decision)
-            if not _was_carried_out(ledger, decision, version.pointer, "challenge"):
-                _require_verdict(decision, ledger.standing)
+            version = self._version_of(decision.challenger)
+            if not was_challenged(ledger, decision, version.pointer):
+                require_offline_verdict(decision, ledger.standing)
                 standing = ledger.standing.model_copy(update={"challenger": version.pointer})
-                ledger.append("challenge", standing, _in_words(decision), at=self._clock(), decision=decision)
+                ledger.append("challenge", standing, in_words(decision), at=self._clock(), decision=decision)
         self.align_aliases()
         return version
 
-    def promote_champion(self, decision: PromotionDecision, *, waive_live_test: WaivedLiveTest) -> ModelVersion:
+    def promote_champion(self, report: ABTestReport) -> ModelVersion:
+        """Makes the treatment of an A/B test champion, and the champion previous; conversations under way stay with who began them.
+
+        Raises Refused unless the report ships the present challenger over the present champion. A report promotes once: after a rollback
+        it does not promote again.
+        """
+        with self._ledger.locked() as ledger:
+            version = self._version_of(report.treatment.subject)
+            if not was_promoted(ledger, report, version.pointer):
+                require_online_verdict(report, ledger.standing, agent=self.name)
+                require_challenger(report.treatment.subject, ledger.standing)
+                standing = Standing(champion=version.pointer, previous=ledger.standing.champion)
+                ledger.append("promotion", standing, in_words(report), at=self._clock(), report=report)
+        self.align_aliases()
+        return version
+
+    def promote_without_live_test(self, decision: PromotionDecision, waiver: WaivedLiveTest) -> ModelVersion:
         """Makes the challenger champion by its offline verdict alone; the history keeps why no live test was asked.
 
         Raises Refused unless the decision promotes the present challenger over the present champion. A decision promotes once: after a
         rollback it does not promote again.
         """
         with self._ledger.locked() as ledger:
-            version = self._version_of(decision)
-            if not _was_carried_out(ledger, decision, version.pointer, "promotion"):
-                _require_verdict(decision, ledger.standing)
-                _require_challenger(decision, ledger.standing)
+            version = self._version_of(decision.challenger)
+            if not was_promoted(ledger, decision, version.pointer):
+                require_offline_verdict(decision, ledger.standing)
+                require_challenger(decision.challenger, ledger.standing)
                 standing = Standing(champion=version.pointer, previous=ledger.standing.champion)
-                reason = f"Live test waived: {waive_live_test.reason} {_in_words(decision)}"
+                reason = f"Live test waived: {waiver.reason} {in_words(decision)}"
                 ledger.append("promotion", standing, reason, at=self._clock(), decision=decision)
         self.align_aliases()
         return version
 
-    def rollback(self, reason: str, *, from_version: int | None = None) -> ModelVersion:
+    def rollback(self, reason: str, *, from_version: int | None = None, drain: bool = False) -> ModelVersion:
         """Makes the previous champion champion again, and the present one previous, so that another rollback undoes it.
 
         from_version: the champion to leave; a repeated call that finds it left already changes nothing.
+        drain: conversations under way may end with the version that is left; else they move at once.
         Raises InvalidInput when there is nothing to roll back to.
         """
         with self._ledger.locked() as ledger:
@@ -167,9 +206,9 @@ class ModelRegistry:
                     f"A rollback needs a champion before the present one; {self.name!r} has had {'one' if champion else 'none'}. "
                     "Promote a version first."
                 )
-            if not _has_left(from_version, champion, previous):
+            if not has_left(from_version, champion, previous):
                 standing = ledger.standing.model_copy(update={"champion": previous, "previous": champion})
-                ledger.append("rollback", standing, _stated(reason), at=self._clock())
+                ledger.append("rollback", standing, _stated(reason), at=self._clock(), open_conversations="stay" if drain else "move")
             restored = ledger.standing.champion
         self.align_aliases()
         assert restored is not None
@@ -267,12 +306,12 @@ class ModelRegistry:
             )
         return version
 
-    def _version_of(self, decision: PromotionDecision) -> ModelVersion:
+    def _version_of(self, subject: Subject) -> ModelVersion:
         for version in self.versions():
-            if version.checkpoint.digest == decision.challenger.checkpoint_digest:
+            if version.checkpoint.digest == subject.checkpoint_digest:
                 return version
         raise Refused(
-            f"A decision promotes a registered checkpoint; {_subject(decision.challenger)} is not registered under {self.name!r}. "
+            f"A verdict promotes a registered checkpoint; {subject_named(subject)} is not registered under {self.name!r}. "
             "Register it, or decide on a registered one."
         )
 
@@ -309,73 +348,12 @@ def _model_version(found: "MlflowModelVersion") -> ModelVersion:
     )
 
 
-def _was_carried_out(ledger: LockedLedger, decision: PromotionDecision, pointer: Pointer, change: Change) -> bool:
-    """Whether this decision already did what is asked, so that a step that is run again changes nothing.
-
-    Raises Refused when it made a champion that was rolled back since: running a promotion again does not undo a rollback.
-    """
-    entries = [entry for entry in ledger.entries if entry.decision is not None and entry.decision.digest == decision.digest]
-    promotions = [entry.sequence for entry in entries if entry.change == "promotion"]
-    if not promotions:
-        return change == "challenge" and ledger.standing.challenger == pointer and bool(entries)
-    if ledger.standing.champion != pointer:
-        raise Refused(
-            f"A decision promotes once; this one made {_named(pointer)} champion in entry {promotions[-1]} of the history, and "
-            f"{_named(ledger.standing.champion)} took its place since. Roll back to undo a rollback, or evaluate again."
-        )
-    return True
-
-
-def _require_verdict(decision: PromotionDecision, standing: Standing) -> None:
-    if not decision.promote:
-        raise Refused(f"Only a decision to promote moves an alias; this one is {decision.verdict!r}. {' '.join(decision.reasons)}")
-    decided = decision.champion.checkpoint_digest if decision.champion else None
-    present = standing.champion.checkpoint_digest if standing.champion else None
-    if decided != present:
-        raise Refused(
-            f"A decision must compare with the present champion; it compared {_subject(decision.challenger)} with "
-            f"{_subject(decision.champion)}, and the champion is {_named(standing.champion)}. Evaluate against the present champion."
-        )
-
-
-def _require_challenger(decision: PromotionDecision, standing: Standing) -> None:
-    if standing.challenger is None or standing.challenger.checkpoint_digest != decision.challenger.checkpoint_digest:
-        raise Refused(
-            f"Only the present challenger can become champion; the decision is about {_subject(decision.challenger)}, and the "
-            f"challenger is {_named(standing.challenger)}. Promote it to challenger first."
-        )
-
-
-def _has_left(from_version: int | None, champion: Pointer, previous: Pointer) -> bool:
-    """Whether the champion to leave was left before. Raises Refused when it is neither champion nor previous."""
-    if from_version in (None, champion.version):
-        return False
-    if from_version == previous.version:
-        return True
-    raise Refused(
-        f"A rollback leaves the version it was asked to leave; version {from_version} is not champion, {_named(champion)} is. "
-        "Look at the history, and name the champion."
-    )
-
-
 def _stated(reason: str) -> str:
     if not reason.strip():
         raise InvalidInput(f"The history keeps a reason for every change; got {reason!r}. Say why.")
     return reason.strip()
 
 
-def _in_words(decision: PromotionDecision) -> str:
-    return f"{_subject(decision.challenger)} against {_subject(decision.champion)} in {decision.primary_metric}: {decision.verdict}."
-
-
 def _moved(alias: Alias, observed: int | None, wanted: int | None) -> str:
     was, now = (f"version {number}" if number else "no version" for number in (observed, wanted))
     return f"@{alias} had been moved by hand in MLflow to {was}; it was put back to {now}."
-
-
-def _named(pointer: Pointer | None) -> str:
-    return f"version {pointer.version} ({pointer.checkpoint_digest[:12]})" if pointer else "none"
-
-
-def _subject(subject: Subject | None) -> str:
-    return f"{subject.name} ({subject.checkpoint_digest[:12]})" if subject else "none"

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from agentgym.errors import InvalidInput, ScenarioNotFoundError
 from agentgym.scenarios.customer_support import CustomerSupport
 from agentgym.scenarios.scenario import Scenario
+from agentgym.scenarios.world_scenario import WorldScenario
 
 ENTRY_POINT_GROUP = "agentgym.scenarios"
 
@@ -56,6 +57,14 @@ class ScenarioRegistry:
         if name not in self._makers:
             raise ScenarioNotFoundError(name, self._makers)
         return self._makers[name]
+
+
+def load_world(name: str) -> WorldScenario:
+    """The declared world of this name. Raises InvalidInput when the scenario is something else."""
+    world = ScenarioRegistry().load(name)
+    if not isinstance(world, WorldScenario):
+        raise InvalidInput(f"Cases are made from traces for declared worlds only; {name!r} is a {type(world).__name__}. Use 'recorded'.")
+    return world
 
 
 def _maker(entry: EntryPoint) -> Callable[[], Scenario]:

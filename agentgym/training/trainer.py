@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from agentgym.errors import InsufficientData
-from agentgym.policies.checkpoint import Checkpoint, load_policy
+from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.scenarios.from_traces import scenario_of
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.training.config import TrainingConfig
@@ -65,7 +65,10 @@ def _algorithm(pack: ScenarioPack, checkpoint: Checkpoint, config: TrainingConfi
         cases=pack.train,
     )
     flow_grpo = FlowGRPOConfig().training(
-        create_policy=partial(load_policy, checkpoint), playground=playground, settings=config.flow_grpo, iterations=config.iterations
+        create_policy=partial(load_trainable_policy, checkpoint),
+        playground=playground,
+        settings=config.flow_grpo,
+        iterations=config.iterations,
     )
     return flow_grpo.env_runners(num_env_runners=config.num_env_runners).debugging(seed=config.seed).build_flow_grpo()
 

@@ -65,7 +65,7 @@ print(json.dumps({"verdict": improvement.gate.verdict, "done": done}))
 """
 IN_THE_TRAINING_JOB = ("tasks.training", "_report_line", 2)
 AFTER_REGISTRATION = ("tasks.evaluation", "report_progress", 1)
-DURING_PROMOTION = ("agentgym.registry.model_registry", "ModelRegistry.promote_champion", 1)
+DURING_PROMOTION = ("agentgym.registry.model_registry", "ModelRegistry.promote_without_live_test", 1)
 
 
 @pytest.fixture(scope="module")

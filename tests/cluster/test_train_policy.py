@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentgym.policies.checkpoint import Checkpoint, load_policy
+from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.policies.planner import PlannerConfig
 from agentgym.scenarios.customer_support import CustomerSupport
 from agentgym.scenarios.pack import ScenarioPack
@@ -67,7 +67,7 @@ def test_the_result_is_a_checkpoint_that_names_where_it_came_from(
     assert trained.weights_digest != before.weights_digest
     assert trained.manifest.lineage["parent"] == before.digest
     assert trained.manifest.lineage["pack"] == ScenarioPack.from_bytes(store.read(pack)).digest
-    assert load_policy(trained).network is not None
+    assert load_trainable_policy(trained).network is not None
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [(line["done"], line["total"]) for line in lines] == [(1, 2), (2, 2)]
 

@@ -20,25 +20,6 @@ LINEAGE = Lineage(snapshot_digest="5" * 64, pack_digest="9" * 64, code_version="
 WAIVER = WaivedLiveTest(reason="There is no live traffic yet.")
 
 
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow needs seconds to create its tables; once is enough."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_mlflow(f"sqlite:///{path}").search_registered_models()
-    return path
-
-
-@pytest.fixture
-def uri(migrated_database: Path, tmp_path: Path) -> str:
-    (tmp_path / "mlflow.db").write_bytes(migrated_database.read_bytes())
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-@pytest.fixture
-def registry(uri: str) -> ModelRegistry:
-    return ModelRegistry(uri, "support_agent")
-
-
 def checkpoint(name: str) -> ArtifactRef:
     return ArtifactRef(uri=f"file:///checkpoints/{name}", digest=name.ljust(64, "0"))
 
@@ -65,7 +46,7 @@ def register(registry: ModelRegistry, *names: str) -> list[ModelVersion]:
 def promote(registry: ModelRegistry, challenger: str, champion: str) -> ModelVersion:
     decision = decide(challenger, champion)
     registry.promote_challenger(decision)
-    return registry.promote_champion(decision, waive_live_test=WAIVER)
+    return registry.promote_without_live_test(decision, WAIVER)
 
 
 def aliases(registry: ModelRegistry, uri: str) -> dict[str, int]:
@@ -97,6 +78,25 @@ def test_only_the_first_champion_can_be_bootstrapped(registry: ModelRegistry, ur
     with pytest.raises(Refused, match=r"version 1 .* is champion"):
         registry.bootstrap(second, "It looks nice.")
     assert aliases(registry, uri) == {"champion": 1}
+
+
+def register_upstream(registry: ModelRegistry, name: str) -> ModelVersion:
+    return registry.register(checkpoint(name), lineage=Lineage(code_version="0.1.0", policy="upstream"))
+
+
+def test_an_upstream_takes_the_place_of_a_champion_that_no_verdict_made(registry: ModelRegistry, uri: str) -> None:
+    first, _ = register(registry, "a", "b")
+    registry.bootstrap(first, "It imitates the agent of today.")
+    registry.promote_challenger(decide("b", "a"))
+    registry.bootstrap(register_upstream(registry, "u"), "It is the agent of today.")
+    assert aliases(registry, uri) == {"champion": 3, "challenger": 2, "previous": 1}
+
+
+def test_an_upstream_does_not_take_the_place_of_a_champion_by_verdict(registry: ModelRegistry) -> None:
+    with_two_champions(registry)
+    registry.rollback("Version 1 was bootstrapped, but version 2 earned its place.")
+    with pytest.raises(Refused, match=r"until a verdict makes a champion; version 1 .* version 3 cannot be"):
+        registry.bootstrap(register_upstream(registry, "u"), "It is the agent of today.")
 
 
 def test_a_bootstrap_that_is_repeated_changes_nothing(registry: ModelRegistry) -> None:
@@ -147,7 +147,7 @@ def test_only_the_present_challenger_becomes_champion(registry: ModelRegistry, u
     registry.promote_challenger(decide("b", "a"))
     registry.promote_challenger(decide("c", "a"))
     with pytest.raises(Refused, match=r"about b \(b000.* challenger is version 3"):
-        registry.promote_champion(decide("b", "a"), waive_live_test=WAIVER)
+        registry.promote_without_live_test(decide("b", "a"), WAIVER)
     assert aliases(registry, uri) == {"champion": 1, "challenger": 3}
 
 
@@ -194,6 +194,13 @@ def test_a_rollback_with_nothing_to_roll_back_to_is_bad_input(registry: ModelReg
         registry.rollback("Customers complain.")
     assert caught.value.exit_code == 2
     assert len(registry.history()) == 1
+
+
+@pytest.mark.parametrize(("drain", "open_conversations"), [(False, "move"), (True, "stay")])
+def test_a_rollback_moves_open_conversations_unless_it_drains(registry: ModelRegistry, drain: bool, open_conversations: str) -> None:
+    with_two_champions(registry)
+    registry.rollback("Customers complain.", drain=drain)
+    assert [entry.open_conversations for entry in registry.history()] == ["stay", "stay", "stay", open_conversations]
 
 
 def test_a_rollback_needs_a_reason(registry: ModelRegistry) -> None:

@@ -1,5 +1,7 @@
 """The registry's history on a real SQLite file."""
 
+import hashlib
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +44,18 @@ def test_an_error_inside_the_lock_leaves_no_entry(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         append_and_fail()
     assert ledger.entries() == ()
+
+
+def test_an_entry_written_before_entries_held_reports_still_verifies(tmp_path: Path) -> None:
+    """The chain was over an entry as its model wrote it, so a model with one more field broke every history there was."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'history.db'}", "agent")
+    text = '{"sequence":1,"at":"2025-03-03T09:00:00Z","change":"bootstrap","standing":{},"reason":"It was here before.","decision":null}'
+    with sqlite3.connect(tmp_path / "history.db") as connection:
+        chain = hashlib.sha256(f"\n{text}".encode()).hexdigest()
+        connection.execute("INSERT INTO agentgym_registry_history VALUES ('agent', 1, ?, ?)", (text, chain))
+    append(ledger, 2)
+    first, second = ledger.entries()
+    assert (first.report, first.open_conversations, second.sequence) == (None, "stay", 2)
 
 
 def test_agents_in_one_database_have_their_own_history(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from agentgym.episode import Conversation
 from agentgym.errors import InvalidInput
 from agentgym.messages import user
-from agentgym.policies.checkpoint import Checkpoint, load_policy
+from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.policies.planner import Gazetteer, Knowledge, Planner, PlannerConfig, PlannerNetwork
 from agentgym.policies.planner.word_weights import WordWeights
 from agentgym.tools import Tool
@@ -44,7 +44,7 @@ def test_a_loaded_planner_acts_like_the_one_that_was_saved() -> None:
         )
         for n in range(9)
     ]
-    before, after = planner(), load_policy(Checkpoint.from_bytes(checkpoint().to_bytes()))
+    before, after = planner(), load_trainable_policy(Checkpoint.from_bytes(checkpoint().to_bytes()))
     one, two = (policy.act_batch(conversations, rng=np.random.default_rng(0)) for policy in (before, after))
     assert one == two
 
@@ -74,11 +74,11 @@ def test_a_policy_of_an_unknown_kind_is_not_loaded() -> None:
     other = checkpoint()
     manifest = other.manifest.model_copy(update={"policy": "oracle"})
     with pytest.raises(InvalidInput, match="'oracle'"):
-        load_policy(other.model_copy(update={"manifest": manifest}))
+        load_trainable_policy(other.model_copy(update={"manifest": manifest}))
 
 
 def test_weights_of_another_size_are_refused() -> None:
     other = checkpoint()
     manifest = other.manifest.model_copy(update={"configuration": {"table_bits": 9, "hidden": 4}})
     with pytest.raises(InvalidInput, match="Weights must fit"):
-        load_policy(other.model_copy(update={"manifest": manifest}))
+        load_trainable_policy(other.model_copy(update={"manifest": manifest}))

@@ -1,7 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from agentgym.messages import Message, ToolCall, assistant, system, tool_result, user
+from agentgym.errors import InvalidInput
+from agentgym.messages import Message, ToolCall, assistant, system, to_openai_messages, tool_result, user
+from agentgym.traces.importers.chat import read_message
 
 CALL = ToolCall(id="7", name="check_payment", arguments={"user_id": "u1"})
 
@@ -50,3 +52,57 @@ def test_a_message_does_not_change():
 def test_a_message_survives_the_way_through_json():
     message = assistant("One moment.", CALL)
     assert Message.model_validate_json(message.model_dump_json()) == message
+
+
+def test_openais_form_writes_arguments_as_text_and_answers_by_id():
+    call, answer = to_openai_messages([assistant("One moment.", CALL), tool_result(CALL, {"status": "paid"})])
+    function = {"name": "check_payment", "arguments": '{"user_id":"u1"}'}
+    assert call == {"role": "assistant", "content": "One moment.", "tool_calls": [{"id": "7", "type": "function", "function": function}]}
+    assert answer == {"role": "tool", "tool_call_id": "7", "content": '{"status":"paid"}'}
+
+
+def test_a_call_without_an_id_gets_one_from_its_place_and_keeps_it():
+    first, second = ToolCall(name="find"), ToolCall(name="book")
+    messages = [user("Hi"), assistant("", first, second), tool_result(second, 1), tool_result(first, 2)]
+    written = to_openai_messages(messages)
+    assert [call["id"] for call in written[1]["tool_calls"]] == ["call_1_0", "call_1_1"]
+    assert [answer["tool_call_id"] for answer in written[2:]] == ["call_1_1", "call_1_0"]
+    assert to_openai_messages(messages[:3]) == written[:3]
+
+
+def test_an_answer_without_id_and_name_belongs_to_the_oldest_open_call():
+    answers = [Message(role="tool", content="done"), Message(role="tool", content="done")]
+    written = to_openai_messages([assistant("", ToolCall(name="find"), ToolCall(name="book")), *answers])
+    assert [answer["tool_call_id"] for answer in written[1:]] == ["call_0_0", "call_0_1"]
+
+
+def test_an_answer_to_no_call_still_has_an_id():
+    assert to_openai_messages([Message(role="tool", name="find", content="done")])[0]["tool_call_id"] == "call_0"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        system("Be kind."),
+        user("Grüße 👋"),
+        assistant(),
+        assistant("", CALL),
+        *(Message(role="tool", tool_call_id="7", result=result) for result in ({"status": "paid"}, [], None, "Transfer successful", 0)),
+        Message(role="tool", tool_call_id="7", content="Error: payment not found"),
+    ],
+)
+def test_openais_form_reads_back_as_the_same_message(message):
+    assert read_message(to_openai_messages([message])[0]) == message
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        ("Hi", "is str"),
+        ({"role": "judge"}, "'assistant'"),
+        ({"role": "assistant", "tool_calls": [{"name": "find", "arguments": "u1"}]}, "dict"),
+    ],
+)
+def test_what_is_no_message_is_bad_input(raw, fault):
+    with pytest.raises(InvalidInput, match=f"A message needs a role, .*{fault}"):
+        read_message(raw)

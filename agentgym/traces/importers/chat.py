@@ -14,6 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from agentgym.errors import InvalidInput
+from agentgym.messages import Message
 from agentgym.tools import Tool
 from agentgym.traces.importers.files import file_name, read_json, sidecar
 from agentgym.traces.importers.json_values import Malformed, read_values
@@ -29,7 +30,7 @@ _ALIASES = {"id": "conversation_id", "user_id": "customer_id"}
 def read_chat(file: Path, root: Path) -> Iterator[Record | RejectedLine]:
     """The conversations of one file; those that declare no tools have the ones of a tools.json beside it, if there is one."""
     name, declared = file_name(file, root), sidecar(file, "tools.json")
-    tools = _tools(read_json(declared)) if declared else ()
+    tools = read_tools(read_json(declared)) if declared else ()
     for item in read_values(file):
         if isinstance(item, Malformed):
             yield RejectedLine(source=name, line=item.line, conversation_id=None, reasons=(item.problem,))
@@ -43,9 +44,18 @@ def read_conversation(value: Any, tools: tuple[Tool, ...] = (), *, source: str, 
     try:
         fields = _fields(log)
         fields.setdefault("conversation_id", f"{source}:{line}")
-        return Record(source=source, line=line, fields=fields, tools=_tools(log["tools"]) if log.get("tools") else tools)
+        return Record(source=source, line=line, fields=fields, tools=read_tools(log["tools"]) if log.get("tools") else tools)
     except (_NotAConversation, InvalidInput) as error:
         return RejectedLine(source=source, line=line, conversation_id=_known_id(value), reasons=(str(error),))
+
+
+def read_message(raw: Any) -> Message:
+    """One message in either form. Raises InvalidInput when it is none."""
+    try:
+        return Message.model_validate(_message(raw, 0))
+    except (_NotAConversation, ValidationError) as error:
+        fault = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InvalidInput(f"A message needs a role, with words or calls whose arguments are an object; {fault}. Mend it.") from error
 
 
 class _NotAConversation(ValueError):
@@ -126,7 +136,8 @@ def _paired(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return messages
 
 
-def _tools(declarations: Any) -> tuple[Tool, ...]:
+def read_tools(declarations: Any) -> tuple[Tool, ...]:
+    """The tools of a list of declarations in OpenAI's form. Raises InvalidInput for one that is none."""
     if not isinstance(declarations, list):
         raise InvalidInput(f"Tools are declared as a list of functions; got {type(declarations).__name__}. Use OpenAI's form.")
     return tuple(_tool(orjson.dumps(declaration)) for declaration in declarations)

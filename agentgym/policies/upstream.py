@@ -1,0 +1,192 @@
+"""What you run today, as a policy: any agent or model behind OpenAI's chat completions.
+
+Its checkpoint holds an address and the name of the variable with the key, never the key. Not covered: streaming, several choices.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from agentgym.client import goes_out
+from agentgym.episode import Action, Conversation
+from agentgym.errors import InvalidInput, Unavailable
+from agentgym.messages import Message, to_openai_messages
+from agentgym.policies.checkpoint import UPSTREAM, Checkpoint, Manifest
+from agentgym.traces.importers.chat import read_message
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+# Refusals that the same request may not meet again: timeout, too early, too many requests.
+_PASSING_STATUSES = frozenset({408, 425, 429})
+_LONGEST_QUOTE = 300
+
+
+def _address(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"An upstream's address must be a URL; {error}. Give one such as https://host/v1.") from error
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        raise InvalidInput(
+            f"An upstream's address is http(s)://HOST/PATH with neither password nor query; got one with scheme {url.scheme!r} and host "
+            f"{url.host!r}. Give one such as https://host/v1, and the key by --key-env."
+        )
+    return base_url.rstrip("/")
+
+
+def _variable_name(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        # It may be the key itself, so it is not told.
+        raise InvalidInput(
+            f"The key of an upstream is told by the name of a variable, in capitals; these {len(name)} characters are none. "
+            "Put the key into the environment and give the variable's name, such as OPENAI_API_KEY."
+        )
+    return name
+
+
+class UpstreamConfig(BaseModel):
+    """Where an upstream answers, and as whom.
+
+    base_url: what stands before `/chat/completions`.   api_key_env: name of the environment variable with the key; None where it asks for
+    none.   timeout_seconds: of silence, while connecting or waiting.   Raises InvalidInput for an address or a name that is none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["upstream"] = "upstream"
+    base_url: Annotated[str, AfterValidator(_address)]
+    model: str = Field(min_length=1)
+    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestLabels:
+    """What a request says of itself besides the conversation: the customer it is for, and texts by name."""
+
+    user: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class UpstreamPolicy:
+    """An upstream that is asked for every message.
+
+    headers: sent with every request.   names_conversations: sends `x-conversation-id`, which AgentGym's own endpoint understands.
+    labels_of: what the request for a conversation says besides.
+    """
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        *,
+        api_key: str | None,
+        headers: Mapping[str, str] | None = None,
+        names_conversations: bool = False,
+        labels_of: Callable[[Conversation], RequestLabels] = lambda _: RequestLabels(),
+    ) -> None:
+        self._config, self._names_conversations, self._labels_of = config, names_conversations, labels_of
+        authorization = {"authorization": f"Bearer {_sendable(api_key)}"} if api_key else {}
+        self._http = httpx.Client(
+            base_url=config.base_url,
+            headers={**(headers or {}), **authorization},
+            timeout=config.timeout_seconds,
+            trust_env=goes_out(config.base_url),
+        )
+
+    def act(self, conversation: Conversation) -> Action:
+        """The upstream's next message. Raises InvalidInput when it refuses the request, Unavailable when it gives no message."""
+        headers = {"x-conversation-id": conversation.conversation_id} if self._names_conversations else {}
+        try:
+            response = self._http.post("chat/completions", json=self._request(conversation), headers=headers)
+        except httpx.TimeoutException as error:
+            raise Unavailable(
+                f"An upstream must answer within {self._config.timeout_seconds:g} s; {self._config.base_url} did not. "
+                "Try again, or give it longer."
+            ) from error
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"An upstream must be reachable; {self._config.base_url} gave {type(error).__name__}. Check its address, and that it is up."
+            ) from error
+        return Action(message=read_completion(self._config, response))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _request(self, conversation: Conversation) -> dict[str, Any]:
+        labels = self._labels_of(conversation)
+        optional = {
+            "tools": [tool.to_openai() for tool in conversation.tools],
+            "user": labels.user,
+            "metadata": dict(labels.metadata),
+        }
+        # OpenAI refuses an empty list of tools.
+        given = {name: told for name, told in optional.items() if told}
+        return {"model": self._config.model, "messages": to_openai_messages(conversation.messages), **given}
+
+
+def upstream_checkpoint(config: UpstreamConfig) -> Checkpoint:
+    """The upstream as a checkpoint, without weights."""
+    return Checkpoint(manifest=Manifest(policy=UPSTREAM, configuration=config.model_dump(mode="json")), weights=b"")
+
+
+def api_key_of(config: UpstreamConfig, environment: Mapping[str, str]) -> str | None:
+    """The upstream's key; None where it asks for none. Raises InvalidInput when the variable is not set, or holds no key."""
+    if config.api_key_env is None:
+        return None
+    key = environment.get(config.api_key_env, "").strip()
+    if not key:
+        raise InvalidInput(
+            f"The key of an upstream must be in the environment; {config.api_key_env!r}, for {config.base_url}, is not set. Set it."
+        )
+    return _sendable(key)
+
+
+def read_completion(config: UpstreamConfig, response: httpx.Response) -> Message:
+    """The assistant's message in an upstream's answer.
+
+    Raises InvalidInput when the upstream refuses the request for good, with its own words; Unavailable when there is no message in it.
+    """
+    status = response.status_code
+    if 400 <= status < 500 and status not in _PASSING_STATUSES:
+        raise InvalidInput(
+            f"An upstream must accept what it is sent; {config.base_url} answered {status}: {_quoted(_refusal(response), response)}. "
+            "Mend the model's name, the key or the request."
+        )
+    if not response.is_success:
+        raise Unavailable(
+            f"An upstream must answer; {config.base_url} answered {status}: {_quoted(_refusal(response), response)}. Try again later."
+        )
+    try:
+        return read_message({**response.json()["choices"][0]["message"], "role": "assistant"})
+    except (ValueError, LookupError, TypeError, InvalidInput) as error:
+        raise Unavailable(
+            f"An upstream must answer in OpenAI's chat form; {config.base_url} answered {status} with {_quoted(response.text, response)}. "
+            "Check the address, which ends before /chat/completions, or try again."
+        ) from error
+
+
+def _refusal(response: httpx.Response) -> str:
+    """The upstream's own words: of OpenAI's error object where it sent one, else the body."""
+    try:
+        error: JsonValue = response.json()["error"]
+    except (ValueError, LookupError, TypeError):
+        return response.text
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _quoted(text: str, response: httpx.Response) -> str:
+    """The beginning of what was said, without the key, which some upstreams repeat."""
+    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+    return repr((text.replace(key, "***") if key else text)[:_LONGEST_QUOTE])
+
+
+def _sendable(key: str) -> str:
+    """The key, if a header can hold it; else httpx would complain, and repeat it."""
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidInput(
+            f"A key has visible ASCII characters only; this one of {len(key)} has others. Copy it again, without line breaks."
+        )
+    return key
