@@ -12,6 +12,7 @@ from agentgym.training.warm_start import ImitationConfig
 from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
 from tasks.registry import bootstrap_champion, find_champion, find_incumbent, promote_version, register_version
 from tasks.scenarios import synthesize_scenario
+from tasks.serving import collect_served
 from tasks.traces import Ingested, fingerprint_source, ingest_traces
 from tasks.training import imitate_agent, train_policy
 
@@ -43,7 +44,7 @@ class Improvement(BaseModel):
 
 @flow(name="improve-agent")
 def improve_agent(
-    source: TraceSource,
+    source: TraceSource | None = None,
     scenario: str = "recorded",
     imitation: ImitationConfig = ImitationConfig(),  # noqa: B008 - frozen
     training: TrainingConfig | None = None,
@@ -53,10 +54,12 @@ def improve_agent(
 ) -> Improvement:
     """Learns from the source and puts the result before the gate.
 
-    scenario: the world the logs are from; `recorded` makes one from them.   training: None for what suits the scenario.
+    source: None for the conversations that were served.   scenario: the world the logs are from; `recorded` makes one from them.
+    training: None for what suits the scenario.
     waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
     """
     settings = read_settings()
+    source = source or collect_served(agent, settings)
     ingested = ingest_traces(source, fingerprint_source(source, settings), settings)
     snapshot = ingested.snapshot
     pack = synthesize_scenario(snapshot, scenario, settings)

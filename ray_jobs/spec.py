@@ -2,15 +2,18 @@
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlparse
 
 from pyarrow import fs
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.store import ArtifactRef, write_atomically
 from agentgym.training.config import TrainingConfig
 from agentgym.training.result import IterationMetrics
+
+Spec = TypeVar("Spec", bound=BaseModel)
 
 
 class TrainPolicySpec(BaseModel):
@@ -39,6 +42,26 @@ class TrainPolicyResult(BaseModel):
     curve: tuple[IterationMetrics, ...]
 
 
+class ServeAgentSpec(BaseModel):
+    """Serve the champion of this agent, and whatever is tested against it, at this address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: str = Field(min_length=1)
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8000, ge=1, le=65535)
+    replicas: int = Field(default=1, ge=1, le=1000)
+
+
+class Serving(BaseModel):
+    """The line on standard output that says that an endpoint answers, and by which plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    epoch: int
+
+
 class Progress(BaseModel):
     """One line on a job's standard output: `done` of `total` iterations, and what the last of them measured."""
 
@@ -47,6 +70,19 @@ class Progress(BaseModel):
     done: int
     total: int
     metrics: IterationMetrics
+
+
+def read_spec(address: str, kind: type[Spec]) -> Spec:
+    """The spec at a path, `file://` or `s3://` address. Raises InvalidInput that names the field that is wrong."""
+    content = read_address(address)
+    if content is None:
+        raise InvalidInput(f"--spec must lead to a file; nothing is at {address}. Write the spec there first.")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InvalidInput(f"A spec must have the fields of {kind.__name__}; {where}: {first['msg']}. Mend {address}.") from error
 
 
 def read_address(address: str) -> bytes | None:

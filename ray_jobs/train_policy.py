@@ -10,15 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from signal import SIGTERM, default_int_handler, signal
 
-from pydantic import ValidationError
-
-from agentgym.errors import AgentGymError, InvalidInput
+from agentgym.errors import AgentGymError
 from agentgym.settings import read_settings, silence
 from agentgym.store import open_store
 from agentgym.training.result import IterationMetrics
 from agentgym.training.resume_point import ResumePoint
 from ray_jobs.orphan import end_with_parent
-from ray_jobs.spec import Progress, TrainPolicyResult, TrainPolicySpec, beside, read_address, remove_address, write_address
+from ray_jobs.spec import Progress, TrainPolicyResult, TrainPolicySpec, beside, read_address, read_spec, remove_address, write_address
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +39,7 @@ def run(*, spec_address: str, result_address: str) -> None:
     """Reads the spec, trains from where an earlier try stopped, and writes the result."""
     settings = read_settings()
     silence(settings, os.environ)
-    spec = _read_spec(spec_address)
+    spec = read_spec(spec_address, TrainPolicySpec)
 
     # Only now: the libraries below read their environment when they are imported.
     from agentgym.policies.checkpoint import Checkpoint
@@ -65,18 +63,6 @@ def run(*, spec_address: str, result_address: str) -> None:
     result = TrainPolicyResult(checkpoint=written, curve=tuple(trained.curve))
     write_address(result_address, result.model_dump_json().encode())
     remove_address(resume_address)
-
-
-def _read_spec(address: str) -> TrainPolicySpec:
-    content = read_address(address)
-    if content is None:
-        raise InvalidInput(f"--spec must lead to a file; nothing is at {address}. Write the spec there first.")
-    try:
-        return TrainPolicySpec.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InvalidInput(f"A spec must have the fields of TrainPolicySpec; {where}: {first['msg']}. Mend {address}.") from error
 
 
 def _progress_printer(total: int) -> Callable[[IterationMetrics], None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agentgym.statistics import Estimate
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
-from agentgym.verdicts import EvaluationReport, PromotionDecision
+from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
 
 SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
 
@@ -29,6 +29,30 @@ def decision_markdown(decision: PromotionDecision) -> str:
     champion = decision.champion.name if decision.champion else "no champion"
     lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in decision.checks]
     return "\n".join([f"# {decision.verdict}: {decision.challenger.name} against {champion}", "", *lines])
+
+
+def ab_test_table(report: ABTestReport) -> list[dict[str, str]]:
+    """A row for each arm."""
+    return [
+        {
+            "arm": name,
+            "version": arm.subject.name,
+            "share": f"{arm.weight:.0%}",
+            "customers": str(arm.customers),
+            "conversations": str(arm.conversations),
+            "outcomes known": str(arm.outcomes),
+            "success": "undefined" if arm.success_rate is None else f"{arm.success_rate:.1%}",
+            "failed requests": f"{arm.failures} of {arm.requests}",
+        }
+        for name, arm in (("control", report.control), ("treatment", report.treatment))
+    ]
+
+
+def ab_test_markdown(report: ABTestReport) -> str:
+    lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in report.checks]
+    return "\n".join(
+        [f"# {report.verdict.replace('_', ' ')}: {report.treatment.subject.name} against {report.control.subject.name}", "", *lines]
+    )
 
 
 def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:

@@ -20,7 +20,11 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="The registered versions of an agent.")
 scenarios_app = typer.Typer(no_args_is_help=True, help="The worlds an agent can be trained in.")
 traces_app = typer.Typer(no_args_is_help=True, help="Conversation logs.")
+ab_app = typer.Typer(no_args_is_help=True, help="Live tests: two versions, real customers, a verdict.")
+keys_app = typer.Typer(no_args_is_help=True, help="Who may ask the endpoint.")
 app.add_typer(models_app, name="models")
+app.add_typer(ab_app, name="ab")
+app.add_typer(keys_app, name="keys")
 app.add_typer(scenarios_app, name="scenarios")
 app.add_typer(traces_app, name="traces")
 
@@ -56,7 +60,9 @@ def demo(
 
 @app.command()
 def improve(
-    traces: Traces,
+    traces: Annotated[
+        Path | None, typer.Option(help="A log file or a folder of them; .gz too. Left out: the conversations that were served.")
+    ] = None,
     format: Format = "jsonl",
     held_out: Annotated[Path | None, typer.Option(help="Other traces to judge on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
@@ -71,7 +77,7 @@ def improve(
     from agentgym.cli.improve import run_improve
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit)
+    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit) if traces else None
     run_improve(source, scenario=scenario, iterations=iterations, seed=seed, agent=agent, waive_live_test=waive_live_test, is_json=json)
 
 
@@ -95,6 +101,111 @@ def evaluate(
     run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
+@app.command()
+def serve(
+    agent: Agent = "agent",
+    host: Annotated[str | None, typer.Option(help="Where to listen; loopback unless AGENTGYM_ENDPOINT_HOST says otherwise.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 unless AGENTGYM_ENDPOINT_PORT says otherwise.")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, max=1000, help="Identical replicas that answer.")] = None,
+    json: Json = False,
+) -> None:
+    """Serve the champion, and what is tested against it, as an OpenAI-compatible endpoint, until Ctrl-C."""
+    from agentgym.cli.serve import run_serve
+
+    run_serve(agent=agent, host=host, port=port, replicas=replicas, is_json=json)
+
+
+@app.command()
+def chat(
+    scenario: Annotated[
+        str | None, typer.Option(help="A world behind the conversation: its tools work, and you play one of its customers.")
+    ] = None,
+    case: Annotated[int, typer.Option(min=0, help="Which customer of the world you are.")] = 0,
+    url: Annotated[str | None, typer.Option(help="The endpoint, such as http://127.0.0.1:8000/v1.")] = None,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """Talk to the endpoint as a customer; the key is read from AGENTGYM_API_KEY."""
+    from agentgym.cli.chat import run_chat
+
+    run_chat(agent=agent, url=url, scenario=scenario, case=case, is_json=json)
+
+
+@keys_app.command("create")
+def keys_create(name: Annotated[str, typer.Argument(help="Whose key it is.")], json: Json = False) -> None:
+    """A new key, shown once."""
+    from agentgym.cli.serve import create_key
+
+    create_key(name, is_json=json)
+
+
+@keys_app.command("list")
+def keys_list(json: Json = False) -> None:
+    """Every key by name and beginning; keys themselves are not kept."""
+    from agentgym.cli.serve import list_keys
+
+    list_keys(is_json=json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key ends.")], json: Json = False) -> None:
+    """End a key."""
+    from agentgym.cli.serve import revoke_key
+
+    revoke_key(name, is_json=json)
+
+
+Weights = Annotated[str, typer.Option(metavar="JSON", help='Share of customers by version, such as \'{"1": 0.9, "2": 0.1}\'.')]
+
+
+@ab_app.command("start")
+def ab_start(
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help='Share by version, such as \'{"1": 0.9, "2": 0.1}\'; by default champion and challenger, half each.'
+        ),
+    ] = None,
+    min_customers: Annotated[int, typer.Option(min=2, help="With an outcome, in each arm, before anything is concluded.")] = 100,
+    max_customers: Annotated[int | None, typer.Option(min=2, help="Stop undecided at so many in both arms.")] = None,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """Split live traffic between the champion and another version."""
+    from agentgym.cli.ab import start_test
+
+    start_test(weights, min_customers=min_customers, max_customers=max_customers, agent=agent, is_json=json)
+
+
+@ab_app.command("status")
+def ab_status(agent: Agent = "agent", json: Json = False) -> None:
+    """What live traffic says so far. Ends with 0 when it says ship, with 4 when it says no or not yet."""
+    from agentgym.cli.ab import show_status
+
+    show_status(agent=agent, is_json=json)
+
+
+@ab_app.command("ramp")
+def ab_ramp(weights: Weights, agent: Agent = "agent", json: Json = False) -> None:
+    """Give the versions of the running test other shares; open conversations stay where they began."""
+    from agentgym.cli.ab import ramp_test
+
+    ramp_test(weights, agent=agent, is_json=json)
+
+
+@ab_app.command("stop")
+def ab_stop(
+    ship: Annotated[bool, typer.Option("--ship", help="Make the treatment champion; refused unless the verdict says so.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="Let open conversations finish on the version they began with.")] = False,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """End the running test: the champion stays, or with --ship and a verdict for it, the treatment takes its place."""
+    from agentgym.cli.ab import stop_test
+
+    stop_test(is_shipping=ship, is_draining=drain, agent=agent, is_json=json)
+
+
 @models_app.command("list")
 def models_list(agent: Agent = "agent", json: Json = False) -> None:
     """The registered versions and which is champion, challenger, previous."""
@@ -111,14 +222,32 @@ def models_history(agent: Agent = "agent", json: Json = False) -> None:
     show_history(agent=agent, is_json=json)
 
 
+@models_app.command("upstream")
+def models_upstream(
+    base_url: Annotated[str, typer.Option(help="What stands before /chat/completions, such as https://host/v1.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    key_env: Annotated[str | None, typer.Option(metavar="VAR", help="Name of the environment variable that holds the key.")] = None,
+    as_champion: Annotated[str | None, typer.Option(metavar="REASON", help="Make it champion, until a verdict makes another.")] = None,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """Register what you run today, an agent behind an OpenAI-compatible address, as a version."""
+    from agentgym.cli.models import register_upstream
+
+    register_upstream(base_url, model, key_env=key_env, as_champion=as_champion, agent=agent, is_json=json)
+
+
 @models_app.command("rollback")
 def models_rollback(
-    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")], agent: Agent = "agent", json: Json = False
+    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")],
+    drain: Annotated[bool, typer.Option("--drain", help="Open conversations finish where they are; else they move at once.")] = False,
+    agent: Agent = "agent",
+    json: Json = False,
 ) -> None:
     """Make the previous champion champion again; a second rollback undoes the first."""
     from agentgym.cli.models import roll_back
 
-    roll_back(agent=agent, reason=reason, is_json=json)
+    roll_back(agent=agent, reason=reason, is_draining=drain, is_json=json)
 
 
 @scenarios_app.command("list")
@@ -144,6 +273,36 @@ def traces_validate(traces: Annotated[Path, typer.Argument()], format: Format = 
     from agentgym.traces.source import TraceSource
 
     validate_log(TraceSource(path=traces, format=format, limit=limit), is_json=json)
+
+
+@app.command()
+def up(
+    agent: Agent = "agent",
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Of Prefect's server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,
+    endpoint_port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 unless AGENTGYM_ENDPOINT_PORT says otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Start the local stack in the background: Prefect, MLflow, the deployments, and the endpoint of a champion."""
+    from agentgym.cli.stack import Ports, bring_up
+
+    bring_up(agent=agent, ports=Ports(prefect=prefect_port, mlflow=mlflow_port), endpoint_port=endpoint_port, is_json=json)
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """End what `up` started, and nothing else."""
+    from agentgym.cli.stack import take_down
+
+    take_down(is_json=json)
+
+
+@app.command()
+def doctor(agent: Agent = "agent", json: Json = False) -> None:
+    """Look at everything that can be stuck, taken or missing. Ends with 3 when there is a problem."""
+    from agentgym.cli.doctor import examine_installation
+
+    examine_installation(agent=agent, is_json=json)
 
 
 def main() -> None:

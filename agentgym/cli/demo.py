@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from agentgym.cli.console import Screen
+from agentgym.cli.demo_live import LiveHalf, LiveSize, live_half, weight_changes_json
 from agentgym.cli.memory import peak_memory
 from agentgym.cli.session import session
 from agentgym.cli.watching import StageTime
@@ -29,22 +30,32 @@ if TYPE_CHECKING:
 
 AGENT = "support"
 SCENARIO = "customer_support"
-WAIVER = "The demo has no live customers; the offline verdict stands alone."
 # Pays for wrong calls and for customers lost: what a mistyped sign does to a reward.
 CORRUPTED_REWARD = RewardWeights(resolved=-5.0, unresolved=10.0, correct_call=-20.0, wrong_call=10.0, satisfaction=-5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much of everything: conversations in the log, and iterations of on-policy training."""
+    """How much of everything: conversations in the log, iterations of on-policy training, and live customers."""
 
     conversations: int
     iterations: int
     corrupted_iterations: int
+    live: LiveSize
 
 
-FULL = Size(conversations=1000, iterations=120, corrupted_iterations=5)
-SMALL = Size(conversations=700, iterations=60, corrupted_iterations=5)
+FULL = Size(
+    conversations=1000,
+    iterations=120,
+    corrupted_iterations=5,
+    live=LiveSize(most_customers=1500, between_looks=100, equal_customers=240),
+)
+SMALL = Size(
+    conversations=700,
+    iterations=60,
+    corrupted_iterations=5,
+    live=LiveSize(most_customers=1500, between_looks=150, equal_customers=220),
+)
 
 
 def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:
@@ -70,6 +81,7 @@ class _Story:
         self.stages: list[StageTime] = []
         self.steps: list[StageTime] = []
         self.log = settings.workspace / "logs.jsonl"
+        self.live: dict[str, Any] = {}
 
     def tell(self) -> None:
         with self._stage("logs", "1  The logs as they are"):
@@ -79,15 +91,17 @@ class _Story:
         with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
             corrupted = TrainingConfig(seed=self.seed, iterations=self.size.corrupted_iterations, reward=CORRUPTED_REWARD)
             self.corrupted = self._improve(corrupted)
-        with self._stage("rollback", "4  A rollback, and its undo"):
-            self._roll_back()
-        with self._stage("versions", "5  The versions"):
+        if self.improved.gate.promote:
+            self._go_live()
+        with self._stage("versions", "7  The versions"):
             self._show_versions()
 
     @property
     def is_as_told(self) -> bool:
-        """Whether the second version was promoted and the third was not."""
-        return self.improved.gate.promote and not self.corrupted.gate.promote
+        """Whether the second version became champion, the third and one that is no better did not, and no request failed."""
+        verdicts = [self.live[test]["verdict"] for test in ("ab_test", "equal_version") if test in self.live]
+        is_shipped_once = len(verdicts) == 2 and verdicts[0] == "ship" and verdicts[1] != "ship"
+        return self.improved.gate.promote and not self.corrupted.gate.promote and is_shipped_once and self.live["requests"]["failed"] == 0
 
     def summary(self) -> dict[str, Any]:
         from agentgym.cli.summaries import estimates_json
@@ -97,12 +111,65 @@ class _Story:
             "steps": [asdict(step) for step in self.steps],
             "logs": estimates_json(self._reports(self.improved)[2].estimates),
             "versions": self._version_summaries(),
-            "rollback": {"champion_before": self.champion_before, "champion_after": self.champion_after},
+            **self.live,
         }
+
+    def _go_live(self) -> None:
+        from agentgym.scenarios.registry import load_world
+
+        started = perf_counter()
+        with live_half(self.screen, self.settings, load_world(SCENARIO), agent=AGENT, seed=self.seed) as live:
+            self.stages.append(StageTime(name="serve", seconds=round(perf_counter() - started, 2)))
+            with self._stage("live_test", "4  Customers decide: version 2 beside version 1, over HTTP"):
+                self._test_live(live)
+            if self.live["ab_test"]["verdict"] == "ship":
+                with self._stage("equal_version", "5  A version that is no better is not shipped; traffic changes while customers talk"):
+                    self._test_equals(live)
+                with self._stage("rollback", "6  A rollback while customers talk, and its undo"):
+                    self._roll_back(live)
+            self.live["requests"] = live.requests()
+        requests = self.live["requests"]
+        self.screen.show(f"{requests['sent']:,} requests in {requests['conversations']:,} conversations; {requests['failed']} failed.")
+
+    def _test_live(self, live: LiveHalf) -> None:
+        from agentgym.cli.ab import report_json, show_report
+
+        report = live.test_until_verdict(self.improved.challenger, self.size.live)
+        show_report(report, self.screen)
+        self.live["ab_test"] = report_json(report)
+        if report.verdict == "ship":
+            self.screen.show("", f"champion: version {self.improved.incumbent.version} → version {live.ship()}")
+
+    def _test_equals(self, live: LiveHalf) -> None:
+        from agentgym.cli.ab import report_json, show_report
+
+        champion = self.improved.challenger
+        copy = live.copy_of(champion)
+        report = live.test_equals(copy, self.size.live)
+        show_report(report, self.screen)
+        seconds = live.change_weights(champion.version, copy.version)
+        self.live["equal_version"] = report_json(report)
+        self.live["weight_changes"] = changes = weight_changes_json(seconds)
+        self.screen.show(
+            "",
+            f"{changes['count']} changes of weights while customers talked: each held by every replica after "
+            f"{changes['median_seconds']:.2f} s (median), {changes['max_seconds']:.2f} s at the most. Then the test was stopped.",
+        )
+
+    def _roll_back(self, live: LiveHalf) -> None:
+        before = self.improved.challenger.version
+        after, answers = live.roll_back(before, "The demo shows the way back.")
+        again, answers_again = live.roll_back(after, "The demo shows that a rollback can be undone.")
+        self.live["rollback"] = {"champion_before": before, "champion_after": after}
+        self.live["rolled_back_traffic"] = {"answered_by": answers, "after_undo": answers_again}
+        self.screen.show(
+            f"champion: version {before} → version {after} → version {again}",
+            f"New conversations are answered by version {answers} after the rollback, by version {answers_again} after its undo.",
+        )
 
     def _write_logs(self) -> None:
         from agentgym.scenarios.production_log import write_logs
-        from tasks.scenarios import load_world
+        from agentgym.scenarios.registry import load_world
 
         world = load_world(SCENARIO)
         traces = list(write_logs(world, world.legacy_agent(), self.size.conversations, self.seed))
@@ -118,22 +185,10 @@ class _Story:
 
         source = TraceSource(path=self.log)
         with watching(self.screen) as steps:
-            improvement = improve_agent(source, scenario=SCENARIO, training=training, agent=AGENT, seed=self.seed, waive_live_test=WAIVER)
+            improvement = improve_agent(source, scenario=SCENARIO, training=training, agent=AGENT, seed=self.seed)
         self.steps += steps
         show_improvement(improvement, self.settings, self.screen)
         return improvement
-
-    def _roll_back(self) -> None:
-        from flows.rollback import rollback
-
-        self.champion_before = self.champion_after = self.improved.incumbent.version
-        if not self.improved.gate.promote:
-            self.screen.show("The first champion is still champion: there is nothing to roll back to.")
-            return
-        self.champion_before = self.improved.challenger.version
-        self.champion_after = rollback("The demo shows the way back.", agent=AGENT, from_version=self.champion_before).version
-        again = rollback("The demo shows that a rollback can be undone.", agent=AGENT, from_version=self.champion_after).version
-        self.screen.show(f"champion: version {self.champion_before} → version {self.champion_after} → version {again}")
 
     def _show_versions(self) -> None:
         from agentgym.cli.models import show_models

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 def run_improve(
-    source: TraceSource, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
+    source: TraceSource | None, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
 ) -> None:
     with session(is_json=is_json) as run:
         # A mistyped path or name is told at once, not after Prefect has started.
-        fingerprint(source)
+        if source is not None:
+            fingerprint(source)
         if scenario != RECORDED:
             ScenarioRegistry().load(scenario)
         make_workspace(run.settings)

@@ -57,14 +57,38 @@ def show_history(*, agent: str, is_json: bool) -> None:
         run.screen.finish({"agent": agent, "history": [entry.model_dump(mode="json") for entry in entries]})
 
 
-def roll_back(*, agent: str, reason: str, is_json: bool) -> None:
+def register_upstream(base_url: str, model: str, *, key_env: str | None, as_champion: str | None, agent: str, is_json: bool) -> None:
+    with session(is_json=is_json) as run:
+        if not model.strip():
+            raise InvalidInput(f"An upstream must be asked by its model's name; got {model!r}. Give the name it has there.")
+        from agentgym.policies.upstream import UpstreamConfig, upstream_checkpoint
+
+        checkpoint = upstream_checkpoint(UpstreamConfig(base_url=base_url, model=model, api_key_env=key_env))
+        make_workspace(run.settings)
+        from agentgym.cli.summaries import version_json
+        from agentgym.registry import Lineage
+        from tasks.artifacts import write_checkpoint
+        from tasks.caching import code_digest
+        from tasks.registry import open_registry
+
+        registry = open_registry(agent, run.settings)
+        lineage = Lineage(code_version=code_digest()[:12], policy=checkpoint.manifest.policy)
+        described = f"{model} at {base_url}"
+        version = registry.register(write_checkpoint(checkpoint, run.settings), lineage=lineage, description=described)
+        if as_champion is not None:
+            registry.bootstrap(version, as_champion)
+        run.screen.show(f"Version {version.version} is {described}{', and champion' if as_champion is not None else ''}.")
+        run.screen.finish({"version": version_json(version), "is_champion": as_champion is not None})
+
+
+def roll_back(*, agent: str, reason: str, is_draining: bool, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
         from flows.rollback import rollback
         from tasks.registry import open_registry
 
         before = open_registry(agent, run.settings).status().champion
-        after = rollback(reason, agent=agent, from_version=before.version if before else None)
+        after = rollback(reason, agent=agent, from_version=before.version if before else None, drain=is_draining)
         run.screen.show(f"Version {after.version} is champion again. `agentgym models rollback` once more undoes it.")
         run.screen.finish({"rollback": {"champion_before": before.version if before else None, "champion_after": after.version}})
 

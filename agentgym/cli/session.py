@@ -14,6 +14,7 @@ from agentgym.cli.guard import end_children_with_us
 from agentgym.cli.interruption import leaving_on_interrupt
 from agentgym.errors import AgentGymError
 from agentgym.settings import Settings, read_settings, silence
+from tasks.stack import prefect_api_url
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
             # Prefect would print the traceback of an error that is told in one message below.
             os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         silence(settings, os.environ)
+        _report_to_stack(settings)
         end_children_with_us()
         with leaving_on_interrupt(screen):
             yield Session(settings=settings, screen=screen)
@@ -44,6 +46,12 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
         traceback.print_exc()
         report_error(screen, error)
         raise typer.Exit(1) from error
+
+
+def _report_to_stack(settings: Settings) -> None:
+    """Sends the runs of this command to the Prefect server of the stack, where one is up and nobody asked for another."""
+    if (url := prefect_api_url(settings)) is not None:
+        os.environ.setdefault("PREFECT_API_URL", url)
 
 
 def report_error(screen: Screen, error: BaseException) -> None:

@@ -1,0 +1,71 @@
+"""Writes of many callers, made durable together: each waits for the disk, but they share one wait.
+
+While a transaction is being forced to disk the next one gathers, so throughput grows with the number of callers and nobody's write is
+acknowledged before it is safe.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Connection, Engine
+
+from agentgym.database import lock, reachable
+
+Result = TypeVar("Result")
+Write = Callable[[Connection], Any]
+_LARGEST_GROUP = 256
+
+
+class GroupCommit:
+    """A thread that writes to one database.
+
+    lock_name: of the lock that every group holds.   what: the database as an error names it.
+    """
+
+    def __init__(self, engine: Engine, *, lock_name: str, what: str) -> None:
+        self._engine, self._lock_name, self._what = engine, lock_name, what
+        self._waiting: SimpleQueue[tuple[Write, Future[Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, write: Callable[[Connection], Result]) -> "Future[Result]":
+        """The result of `write` once it is durable; Unavailable when the database could not take its group, which then has no effect."""
+        future: Future[Result] = Future()
+        self._waiting.put((write, future))
+        return future
+
+    def close(self) -> None:
+        """Ends after everything submitted so far."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group, is_last = self._gather(first)
+            self._commit(group)
+            if is_last:
+                return
+
+    def _gather(self, first: tuple[Write, Future[Any]]) -> tuple[list[tuple[Write, Future[Any]]], bool]:
+        group = [first]
+        while len(group) < _LARGEST_GROUP and not self._waiting.empty():
+            other = self._waiting.get()
+            if other is None:
+                return group, True
+            group.append(other)
+        return group, False
+
+    def _commit(self, group: list[tuple[Write, Future[Any]]]) -> None:
+        try:
+            with reachable(self._engine, self._what), self._engine.begin() as connection:
+                lock(connection, self._lock_name)
+                results = [write(connection) for write, _ in group]
+        except BaseException as error:
+            for _, future in group:
+                future.set_exception(error)
+            return
+        for (_, future), result in zip(group, results, strict=True):
+            future.set_result(result)
