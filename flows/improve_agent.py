@@ -10,6 +10,7 @@ from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
 from agentgym.training.warm_start import ImitationConfig
 from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
+from tasks.ray_job import stop_jobs
 from tasks.registry import bootstrap_champion, find_champion, find_incumbent, promote_version, register_version
 from tasks.scenarios import synthesize_scenario
 from tasks.serving import collect_served
@@ -42,7 +43,7 @@ class Improvement(BaseModel):
         return (self.challenger_report, self.incumbent_report, *self.baselines)
 
 
-@flow(name="improve-agent")
+@flow(name="improve-agent", on_cancellation=[stop_jobs], on_crashed=[stop_jobs])
 def improve_agent(
     source: TraceSource | None = None,
     scenario: str = "recorded",

@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--result", help="not used; every job is started alike")
     given = parser.parse_args(arguments)
     stopped = threading.Event()
-    for signal_number in (SIGTERM, SIGINT):
-        signal(signal_number, lambda *_: stopped.set())
+    _end_on_signals(stopped)
     end_with_parent(os.environ)
     try:
         run(read_spec(given.spec, ServeAgentSpec), stopped)
@@ -69,6 +68,8 @@ def run(spec: ServeAgentSpec, stopped: threading.Event) -> None:
         agent=spec.agent, database_url=settings.experience_url, replicas=spec.replicas, torch_threads=settings.torch_threads
     )
     with serving_ray(address, ray_address=settings.ray_address):
+        # Ray has put a handler of its own in the place of ours, which would leave without signing out.
+        _end_on_signals(stopped)
         _Keeper(spec, settings, ServedApplication(options, address), address.url).keep_until(stopped)
 
 
@@ -155,6 +156,11 @@ class _Keeper:
         if time.monotonic() - self._signed_in_at > SIGN_IN_SECONDS:
             self._log.sign_in(self._url, at=datetime.now(UTC))
             self._signed_in_at = time.monotonic()
+
+
+def _end_on_signals(stopped: threading.Event) -> None:
+    for signal_number in (SIGTERM, SIGINT):
+        signal(signal_number, lambda *_: stopped.set())
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
