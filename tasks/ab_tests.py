@@ -49,7 +49,7 @@ def begin_ab_test(
     registry = open_registry(agent, settings)
     control, treatment, shares = _arms(registry, weights)
     now = datetime.now(UTC)
-    test_id = f"{agent}-{control.version}-{treatment.version}-{now:%Y%m%d-%H%M%S}"
+    test_id = f"{agent}-{control.version}-{treatment.version}-{now:%Y%m%d-%H%M%S-%f}"
     return ABTestLog(settings.experience_url, agent).start(
         ABTest(
             test_id=test_id,
