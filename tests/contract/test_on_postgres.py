@@ -1,0 +1,151 @@
+"""The same stores on a real Postgres, as a cluster has them: what SQLite lets through, Postgres may not."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import wait
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agentgym.ab_tests.ab_test import ABTest
+from agentgym.ab_tests.test_log import ABTestLog
+from agentgym.errors import Unavailable
+from agentgym.messages import assistant, user
+from agentgym.registry.ledger import Ledger, Pointer, Standing
+from agentgym.serving.api_keys import ApiKeys, digest_of
+from agentgym.serving.exposure_log import LOCK, Exposure, ExposureLog, Feedback, record, record_feedback
+from agentgym.serving.group_commit import GroupCommit
+from agentgym.serving.plan import Assignment, TrafficPlan
+from agentgym.serving.served import served_traces
+from agentgym.serving.traffic import Allocation
+from agentgym.serving.traffic_log import TrafficLog
+from agentgym.store import ArtifactRef
+from agentgym.verdicts import Subject
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def programs() -> Path | None:
+    """The folder of Postgres's own programs, which Debian keeps out of the path."""
+    found = [Path(path).parent for path in (shutil.which("initdb"),) if path] + sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((folder for folder in found if (folder / "initdb").exists()), None)
+
+
+PROGRAMS = programs()
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="Postgres is not installed here (Debian: apt-get install postgresql)")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own on loopback, run by somebody who is not root, which Postgres asks for."""
+    assert PROGRAMS is not None
+    folder = tmp_path_factory.mktemp("postgres")
+    owner = _owner()
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.getuid() and owner is not None and parent != Path(parent.anchor):
+            os.chmod(parent, parent.stat().st_mode | 0o011)
+    if owner is not None:
+        shutil.chown(folder, owner)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run = {"check": True, "capture_output": True, "user": owner, "cwd": "/"}
+    subprocess.run([PROGRAMS / "initdb", "-D", folder / "data", "-U", "agentgym", "-A", "trust"], **run)  # type: ignore[call-overload]
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    control = [PROGRAMS / "pg_ctl", "-D", folder / "data", "-w"]
+    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **run)  # type: ignore[call-overload]
+    try:
+        yield f"postgresql+psycopg://agentgym@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "fast", "stop"], **run)  # type: ignore[call-overload]
+
+
+def _owner() -> str | None:
+    """Who runs the server: we, unless we are root."""
+    if os.getuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def exposure(number: int, *, is_failure: bool = False) -> Exposure:
+    return Exposure(
+        request_id=f"r{number}",
+        conversation_id=f"c{number % 10}",
+        agent="support",
+        unit="ann",
+        customer_id="ann",
+        assignment=Assignment(variant="1", epoch=1),
+        is_dealt=True,
+        at=NOW,
+        messages=(user("Hi"), assistant("Hello")),
+        tools=(),
+        tags={"queue": "billing"},
+        agent_tokens=2,
+        latency_seconds=0.5,
+        body=None if is_failure else b"{}",
+    )
+
+
+def test_exposures_and_outcomes_are_kept_and_joined(url: str) -> None:
+    log = ExposureLog(url, "support")
+    commit = GroupCommit(log.engine, lock_name=LOCK, what="The log")
+    futures = [
+        commit.submit(lambda connection, number=number: record(connection, exposure(number, is_failure=number == 29)))
+        for number in range(30)
+    ]
+    wait(futures)
+    told = Feedback(conversation_id="c1", outcome="resolved", score=4)
+    assert commit.submit(lambda connection: record_feedback(connection, told, agent="support", at=NOW)).result(timeout=10) == "recorded"
+    commit.close()
+    rows = {row.conversation_id: row for row in log.rows([1])}
+    assert len(rows) == 10
+    assert (rows["c9"].requests, rows["c9"].failures, rows["c1"].outcome) == (3, 1, "resolved")
+    assert log.answer_to("r3") == b"{}"
+    assert log.assignment_of("c1") == Assignment(variant="1", epoch=1)
+    assert {trace.conversation_id: trace for trace in served_traces(log)}["c1"].satisfaction_score == 4
+
+
+def test_plans_get_their_epochs_one_after_the_other(url: str) -> None:
+    log = TrafficLog(url, "support")
+
+    def derive(before: TrafficPlan | None) -> TrafficPlan:
+        ref = ArtifactRef(uri="file:///1", digest="1" * 64)
+        epoch = before.epoch + 1 if before else 1
+        return TrafficPlan(
+            agent="support", epoch=epoch, champion="1", allocation=Allocation(weights={"1": 1.0}), versions={"1": ref}, reason="a test"
+        )
+
+    epochs = [log.advance(derive, at=NOW).epoch for _ in range(3)]  # type: ignore[union-attr]
+    log.settle(3, "held", at=NOW)
+    log.sign_in("http://127.0.0.1:8000", at=NOW)
+    assert epochs == [1, 2, 3]
+    assert [logged.state for logged in log.plans()] == ["pending", "pending", "held"]
+    assert log.endpoint().seen_at == NOW  # type: ignore[union-attr]
+
+
+def test_keys_tests_and_the_history_of_champions_are_kept(url: str) -> None:
+    keys = ApiKeys(url)
+    key = keys.create("web", now=NOW)
+    assert keys.digests_in_use() == {digest_of(key)}
+    subjects = [Subject(name=name, checkpoint_digest=name * 64) for name in "12"]
+    tests = ABTestLog(url, "support")
+    weights = {"1": 0.5, "2": 0.5}
+    tests.start(
+        ABTest(test_id="t1", agent="support", control=subjects[0], treatment=subjects[1], salt="t1", weights=weights, started_at=NOW)
+    )
+    assert tests.running().test_id == "t1"
+    ledger = Ledger(url, "support")
+    with ledger.locked() as locked:
+        locked.append("bootstrap", Standing(champion=Pointer(version=1, checkpoint_digest="1" * 64)), "The first.", at=NOW)
+    assert ledger.sequence() == 1
+
+
+def test_a_postgres_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="The log of what was served must be readable"):
+        ExposureLog("postgresql+psycopg://agentgym@127.0.0.1:9/postgres", "support")
