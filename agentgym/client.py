@@ -36,13 +36,22 @@ def goes_out(base_url: str) -> bool:
     return host not in ("localhost", "::1") and not host.startswith("127.")
 
 
+def sendable(key: str) -> str:
+    """The key, if a header can hold it; else the HTTP library would complain, and repeat it. Raises InvalidInput, which does not."""
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidInput(
+            f"A key has visible ASCII characters only; this one of {len(key)} has others. Copy it again, without line breaks."
+        )
+    return key
+
+
 class AgentGym:
     """A connection to an endpoint.   timeout_seconds: of one request."""
 
     def __init__(self, api_key: str, *, base_url: str = DEFAULT_BASE_URL, timeout_seconds: float = 60.0) -> None:
         self._http = httpx.Client(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}"},
+            headers={"Authorization": f"Bearer {sendable(api_key)}"},
             timeout=timeout_seconds,
             trust_env=goes_out(base_url),
         )
@@ -112,10 +121,11 @@ class AgentGym:
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Unavailable(
-                f"The endpoint must answer at {self._http.base_url}; it did not: {type(error).__name__}: {error}. "
+                f"The endpoint must answer at {self._http.base_url}; it did not: {type(error).__name__}. "
                 "Start it with `agentgym serve`, or name its address."
             ) from error
         if response.is_success:
             return dict(answer)
-        told = answer.get("error", {}).get("message", response.text[:200]) if isinstance(answer, dict) else response.text[:200]
+        refusal = answer.get("error") if isinstance(answer, dict) else None
+        told = refusal["message"] if isinstance(refusal, dict) and isinstance(refusal.get("message"), str) else response.text[:200]
         raise (InvalidInput if response.status_code < 500 else Unavailable)(told)

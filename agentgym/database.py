@@ -28,7 +28,7 @@ def open_database(url: str, *, is_wal: bool = False) -> Engine:
     try:
         address = make_url(url)
         if not address.drivername.startswith("sqlite"):
-            return sql.create_engine(address, pool_pre_ping=True)
+            return sql.create_engine(address, pool_pre_ping=True, hide_parameters=True)
     except (ArgumentError, ImportError) as error:
         scheme = url.partition(":")[0]
         raise InvalidInput(
@@ -38,7 +38,8 @@ def open_database(url: str, *, is_wal: bool = False) -> Engine:
     make_folder_of(url)
     # The last connection of a write-ahead log that closes folds the log into the file, which takes longer than a commit: keep them.
     pool = sql.QueuePool if is_wal else sql.NullPool
-    engine = sql.create_engine(address, poolclass=pool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
+    # Parameters hold what customers said: no error may carry them.
+    engine = sql.create_engine(address, hide_parameters=True, poolclass=pool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
 
     @sql.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:

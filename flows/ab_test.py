@@ -5,7 +5,8 @@ import time
 from prefect import flow
 
 from agentgym.ab_tests.ab_test import ABTest, ABTestCriteria
-from agentgym.settings import Settings, read_settings
+from agentgym.errors import InvalidInput
+from agentgym.settings import read_settings
 from tasks.ab_tests import (
     Review,
     begin_ab_test,
@@ -49,7 +50,12 @@ def start_ab_test(
     """
     settings = read_settings()
     test = begin_ab_test(agent, weights, criteria, salt, settings)
-    _align_or_call_off(agent, settings)
+    try:
+        align_traffic(agent, settings)
+    except InvalidInput:
+        call_off_ab_test(agent, test.test_id, settings)
+        align_traffic(agent, settings)
+        raise
     return test
 
 
@@ -72,7 +78,7 @@ def conclude_ab_test(agent: str = "agent") -> Review | None:
     if review.verdict == "ship":
         promote_tested_version(agent, review.report, settings)
     if review.verdict != "keep_running":
-        end_ab_test(agent, review, False, settings)
+        end_ab_test(agent, review, "stay" if review.verdict == "ship" else "move", settings)
         align_traffic(agent, settings)
     return review
 
@@ -82,15 +88,6 @@ def stop_ab_test(agent: str = "agent", drain: bool = False) -> Review:
     """Ends the test whatever it says so far; the champion stays.   drain: open conversations finish where they are."""
     settings = read_settings()
     review = look_at_ab_test(agent, settings)
-    end_ab_test(agent, review, drain, settings)
+    end_ab_test(agent, review, "stay" if drain else "move", settings)
     align_traffic(agent, settings)
     return review
-
-
-def _align_or_call_off(agent: str, settings: Settings) -> None:
-    try:
-        align_traffic(agent, settings)
-    except BaseException:
-        call_off_ab_test(agent, settings)
-        align_traffic(agent, settings)
-        raise

@@ -18,6 +18,6 @@ def rollback(reason: str, agent: str = "agent", from_version: int | None = None,
     """
     settings = read_settings()
     champion = roll_back_champion(agent, reason, from_version, drain, settings)
-    call_off_ab_test(agent, settings)
+    call_off_ab_test(agent, None, settings)
     align_traffic(agent, settings)
     return champion

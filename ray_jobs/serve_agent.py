@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from signal import SIGINT, SIGTERM, signal
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ POLL_SECONDS = 0.1
 SIGN_IN_SECONDS = 5.0
 # Whoever moves a champion brings traffic in line themselves; the endpoint does it for those who died in between.
 GRACE_SECONDS = 2.0
+RECHECK_SECONDS = 2.0
 START_SECONDS = 180.0
 
 
@@ -54,7 +55,8 @@ def run(spec: ServeAgentSpec, stopped: threading.Event) -> None:
     settings = read_settings()
     silence(settings, os.environ)
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
-    if settings.ray_address is None:
+    ray_address = _ray_to_join(settings, os.environ)
+    if ray_address is None:
         # Ray's own ports are open to the network whatever it is told; with a secret of this run nobody else can use them.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
@@ -67,7 +69,7 @@ def run(spec: ServeAgentSpec, stopped: threading.Event) -> None:
     options = ReplicaOptions(
         agent=spec.agent, database_url=settings.experience_url, replicas=spec.replicas, torch_threads=settings.torch_threads
     )
-    with serving_ray(address, ray_address=settings.ray_address):
+    with serving_ray(address, ray_address=ray_address):
         # Ray has put a handler of its own in the place of ours, which would leave without signing out.
         _end_on_signals(stopped)
         _Keeper(spec, settings, ServedApplication(options, address), address.url).keep_until(stopped)
@@ -86,23 +88,29 @@ class _Keeper:
         self._tests = ABTestLog(settings.experience_url, spec.agent)
         self._log = TrafficLog(settings.experience_url, spec.agent)
         self._handed_epoch = self._settled_epoch = 0
+        self._settled: tuple[str, str | None] | None = None
         self._behind_since: float | None = None
+        self._looked_at = 0.0
         self._signed_in_at = -SIGN_IN_SECONDS
         self._told = ""
 
     def keep_until(self, stopped: threading.Event) -> None:
-        if self._first_plan_is_settled(stopped):
-            self._sign_in()
-            print(Serving(url=self._url, epoch=self._settled_epoch).model_dump_json(), flush=True)
-        while not stopped.wait(POLL_SECONDS):
-            self._keep()
-        self._log.sign_out()
+        try:
+            if self._first_plan_is_held(stopped):
+                self._sign_in()
+                print(Serving(url=self._url, epoch=self._settled_epoch).model_dump_json(), flush=True)
+            while not stopped.wait(POLL_SECONDS):
+                self._keep()
+        finally:
+            self._log.sign_out()
 
-    def _first_plan_is_settled(self, stopped: threading.Event) -> bool:
-        """False when it was told to end before. Raises Unavailable when it takes too long."""
+    def _first_plan_is_held(self, stopped: threading.Event) -> bool:
+        """False when it was told to end before. Raises Unavailable when it takes too long, or a version that is needed does not load."""
         deadline = time.monotonic() + START_SECONDS
-        while not self._settled_epoch:
+        while self._settled is None or self._settled[0] != "held":
             self._hand_over()
+            if self._settled is not None and self._settled[0] == "refused":
+                raise Unavailable(f"What is served must load; it does not: {self._settled[1]}. Restore its checkpoint, or roll back.")
             if stopped.wait(POLL_SECONDS):
                 return False
             if time.monotonic() > deadline:
@@ -115,8 +123,8 @@ class _Keeper:
         """One look. A database that is away for a while stops no answer: it is told once, and looked at again."""
         try:
             self._sign_in()
-            self._steer_when_late()
             self._hand_over()
+            self._steer_when_late()
             self._told = ""
         except AgentGymError as error:
             if str(error) != self._told:
@@ -130,11 +138,15 @@ class _Keeper:
         if latest is not None and latest.plan.epoch > self._handed_epoch:
             self._application.put(latest.plan)
             self._handed_epoch = latest.plan.epoch
-        if self._handed_epoch > self._settled_epoch:
-            state, problem = self._application.verdict_on(self._handed_epoch)
-            if state != "pending":
-                self._log.settle(self._handed_epoch, state, at=datetime.now(UTC), problem=problem)
-                self._settled_epoch = self._handed_epoch
+        is_news = self._handed_epoch > self._settled_epoch
+        # Replicas try again what did not load, so it is worth another look.
+        is_troubled = self._settled is not None and self._settled[1] is not None and time.monotonic() - self._looked_at > RECHECK_SECONDS
+        if is_news or is_troubled:
+            verdict = self._application.verdict_on(self._handed_epoch)
+            self._looked_at = time.monotonic()
+            if verdict[0] != "pending" and (is_news or verdict != self._settled):
+                self._log.settle(self._handed_epoch, verdict[0], at=datetime.now(UTC), problem=verdict[1])
+                self._settled, self._settled_epoch = verdict, self._handed_epoch
 
     def _steer_when_late(self) -> None:
         """Brings the plan in line for somebody who moved the champion and died before they could."""
@@ -147,6 +159,8 @@ class _Keeper:
             return
         self._behind_since = self._behind_since or time.monotonic()
         if time.monotonic() - self._behind_since > GRACE_SECONDS:
+            # Where that fails, it is tried again after as long.
+            self._behind_since = None
             from agentgym.registry import ModelRegistry
 
             registry = ModelRegistry(self._settings.tracking_uri, self._agent, history_url=self._settings.history_url)
@@ -156,6 +170,15 @@ class _Keeper:
         if time.monotonic() - self._signed_in_at > SIGN_IN_SECONDS:
             self._log.sign_in(self._url, at=datetime.now(UTC))
             self._signed_in_at = time.monotonic()
+
+
+def _ray_to_join(settings: Settings, environment: Mapping[str, str]) -> str | None:
+    """The Ray to serve on: that of the settings, or the one a Ray job runs in; None for one of its own.
+
+    The address of Ray Jobs (http) says where to send jobs and not where to serve.
+    """
+    addresses = (settings.ray_address, environment.get("RAY_ADDRESS"))
+    return next((address for address in addresses if address and not address.startswith("http")), None)
 
 
 def _end_on_signals(stopped: threading.Event) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +11,7 @@ from agentgym.ab_tests.analysis import analyze
 from agentgym.ab_tests.test_log import ABTestLog
 from agentgym.errors import InvalidInput
 from agentgym.registry import ModelRegistry, ModelVersion
-from agentgym.registry.ledger import open_ledger
+from agentgym.registry.ledger import OpenConversations, open_ledger
 from agentgym.serving.exposure_log import ExposureLog
 from agentgym.serving.served import observations_of
 from agentgym.serving.traffic import Allocation
@@ -44,13 +43,17 @@ def begin_ab_test(
 
     weights: share by version, such as {"1": 0.9, "2": 0.1}; None for champion and challenger, half each.
     salt: what deals the customers; None for one of this test's own.
-    Raises InvalidInput when it does not name the champion and one other registered version, Refused while another test runs.
+    A running test that is the same is gone on with. Raises InvalidInput when the weights do not name the champion and one other registered
+    version, Refused while another test runs.
     """
-    registry = open_registry(agent, settings)
+    registry, tests = open_registry(agent, settings), ABTestLog(settings.experience_url, agent)
     control, treatment, shares = _arms(registry, weights)
     now = datetime.now(UTC)
+    running = find_running_test.fn(agent, settings)
+    if running and running.weights == shares and running.criteria == criteria and running.salt == (salt or running.salt):
+        return running
     test_id = f"{agent}-{control.version}-{treatment.version}-{now:%Y%m%d-%H%M%S-%f}"
-    return ABTestLog(settings.experience_url, agent).start(
+    return tests.start(
         ABTest(
             test_id=test_id,
             agent=agent,
@@ -94,21 +97,20 @@ def look_at_ab_test(agent: str, settings: Settings) -> Review:
 
 
 @step
-def end_ab_test(agent: str, review: Review, drain: bool, settings: Settings) -> ABTest:
-    """The test, ended with this review.   drain: conversations on the treatment may finish there; else they move, unless it ships."""
+def end_ab_test(agent: str, review: Review, open_conversations: OpenConversations, settings: Settings) -> ABTest:
+    """The test, ended with this review.   open_conversations: whether those on the treatment finish there or move to the champion."""
     report = read_report(review, settings)
-    moves: Literal["stay", "move"] = "stay" if drain or report.verdict == "ship" else "move"
-    return ABTestLog(settings.experience_url, agent).end(review.test_id, at=datetime.now(UTC), report=report, open_conversations=moves)
+    tests = ABTestLog(settings.experience_url, agent)
+    return tests.end(review.test_id, at=datetime.now(UTC), report=report, open_conversations=open_conversations)
 
 
 @step
-def call_off_ab_test(agent: str, settings: Settings) -> str | None:
-    """Ends the running test without a verdict, where one runs; its id."""
-    tests = ABTestLog(settings.experience_url, agent)
-    _, latest = tests.latest()
-    if latest is None or not latest.is_running:
+def call_off_ab_test(agent: str, test_id: str | None, settings: Settings) -> str | None:
+    """Ends the running test without a verdict, where one runs; its id.   test_id: only this one; None for any."""
+    running = find_running_test.fn(agent, settings)
+    if running is None or test_id not in (None, running.test_id):
         return None
-    return tests.end(latest.test_id, at=datetime.now(UTC)).test_id
+    return ABTestLog(settings.experience_url, agent).end(running.test_id, at=datetime.now(UTC)).test_id
 
 
 def read_report(review: Review, settings: Settings) -> ABTestReport:

@@ -1,6 +1,7 @@
 """The A/B tests of an agent: every start, ramp and end as a row of its own, one running test at most."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -25,6 +26,20 @@ _changes = sql.Table(
     sql.Column("at", sql.String(40), nullable=False),
     sql.Column("test", sql.Text, nullable=False),
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestChanges:
+    """The tests as they stand, and each change since an earlier look.
+
+    revision: of the last change, 0 before the first.   latest: the test that began last.   changed: tests as each change left them.
+    """
+
+    __test__ = False
+
+    revision: int
+    latest: ABTest | None
+    changed: tuple[ABTest, ...] = ()
 
 
 class ABTestLog:
@@ -73,6 +88,21 @@ class ABTestLog:
                 return latest
             ended = latest.model_copy(update={"ended_at": at, "report": report, "open_conversations": open_conversations})
             return self._append(connection, ended, at=at)
+
+    def changes_since(self, revision: int) -> TestChanges:
+        """What has happened to tests after this revision."""
+        rows_of_agent = _changes.select().where(_changes.c.agent == self._agent)
+        with reachable(self._engine, _WHAT), self._engine.connect() as connection:
+            newest = connection.execute(rows_of_agent.order_by(_changes.c.revision.desc()).limit(1)).first()
+            later = rows_of_agent.where(_changes.c.revision > revision).order_by(_changes.c.revision)
+            rows = connection.execute(later).all()
+        # A change may have been appended between the two looks; the later look knows of it.
+        last = rows[-1] if rows else newest
+        return TestChanges(
+            revision=last.revision if last else 0,
+            latest=ABTest.model_validate_json(last.test) if last else None,
+            changed=tuple(ABTest.model_validate_json(row.test) for row in rows),
+        )
 
     def latest(self) -> tuple[int, ABTest | None]:
         """The revision, 0 before the first test, and the test that began last."""

@@ -70,17 +70,18 @@ def stop_test(*, is_shipping: bool, is_draining: bool, agent: str, is_json: bool
         make_workspace(run.settings)
         from flows.ab_test import conclude_ab_test, stop_ab_test
         from tasks.ab_tests import current_report
+        from tasks.registry import open_registry
 
         if is_shipping:
             _require_ship(current_report(agent, run.settings))
         review = conclude_ab_test(agent) if is_shipping else stop_ab_test(agent, is_draining)
         if review is None:
             raise InvalidInput(f"There must be a running test to ship; that of {agent!r} has ended. Look at it: agentgym ab status.")
-        report = _read(review, run.settings)
-        standing = report.treatment if is_shipping else report.control
+        report, champion = _read(review, run.settings), str(open_registry(agent, run.settings).resolve("@champion").version)
+        has_ended = not is_shipping or report.verdict != "keep_running"
         show_report(report, run.screen)
-        run.screen.show("", f"The test has ended; version {standing.subject.name} is champion.")
-        run.screen.finish({"ab_test": report_json(report), "champion": standing.subject.name})
+        run.screen.show("", f"The test {'has ended' if has_ended else 'goes on'}; version {champion} is champion.")
+        run.screen.finish({"ab_test": report_json(report), "champion": champion, "has_ended": has_ended})
 
 
 def read_weights(text: str) -> dict[str, float]:

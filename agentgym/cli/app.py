@@ -241,13 +241,14 @@ def models_upstream(
 def models_rollback(
     reason: Annotated[str, typer.Option(help="Why; the history keeps it.")],
     drain: Annotated[bool, typer.Option("--drain", help="Open conversations finish where they are; else they move at once.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back the rollback that was the last change.")] = False,
     agent: Agent = "agent",
     json: Json = False,
 ) -> None:
-    """Make the previous champion champion again; a second rollback undoes the first."""
+    """Make the previous champion champion again, traffic included; run again it changes nothing."""
     from agentgym.cli.models import roll_back
 
-    roll_back(agent=agent, reason=reason, is_draining=drain, is_json=json)
+    roll_back(agent=agent, reason=reason, is_draining=drain, is_undo=undo, is_json=json)
 
 
 @scenarios_app.command("list")

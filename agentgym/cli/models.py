@@ -81,16 +81,32 @@ def register_upstream(base_url: str, model: str, *, key_env: str | None, as_cham
         run.screen.finish({"version": version_json(version), "is_champion": as_champion is not None})
 
 
-def roll_back(*, agent: str, reason: str, is_draining: bool, is_json: bool) -> None:
+def roll_back(*, agent: str, reason: str, is_draining: bool, is_undo: bool, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
         from flows.rollback import rollback
         from tasks.registry import open_registry
 
-        before = open_registry(agent, run.settings).status().champion
-        after = rollback(reason, agent=agent, from_version=before.version if before else None, drain=is_draining)
-        run.screen.show(f"Version {after.version} is champion again. `agentgym models rollback` once more undoes it.")
-        run.screen.finish({"rollback": {"champion_before": before.version if before else None, "champion_after": after.version}})
+        before, left = _version_to_leave(open_registry(agent, run.settings), is_undo=is_undo)
+        after = rollback(reason, agent=agent, from_version=left, drain=is_draining)
+        said = f"Version {after.version} is champion again." if before != after.version else f"Version {after.version} is champion already."
+        run.screen.show(f"{said} `agentgym models rollback --undo` takes the rollback back.")
+        run.screen.finish({"rollback": {"champion_before": before, "champion_after": after.version}})
+
+
+def _version_to_leave(registry: "ModelRegistry", *, is_undo: bool) -> tuple[int | None, int | None]:
+    """The champion, and the one to leave: the champion itself, or, where it came by a rollback, the one that was left then.
+
+    So the same command can be run again after it was interrupted, and takes nothing back unless it is told to undo.
+    """
+    changes = [entry for entry in registry.history() if entry.change in ("bootstrap", "promotion", "rollback")]
+    champion = registry.status().champion
+    is_rolled_back = bool(changes) and changes[-1].change == "rollback"
+    if is_undo and not is_rolled_back:
+        raise InvalidInput(f"Only a rollback can be undone; the last change of {registry.name!r} was none. Leave --undo out to roll back.")
+    previous = changes[-1].standing.previous if changes else None
+    number = champion.version if champion else None
+    return number, previous.version if is_rolled_back and not is_undo and previous else number
 
 
 def _require_versions(registry: "ModelRegistry") -> None:

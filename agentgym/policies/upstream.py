@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from agentgym.client import goes_out
+from agentgym.client import goes_out, sendable
 from agentgym.episode import Action, Conversation
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.messages import Message, to_openai_messages
@@ -88,7 +88,7 @@ class UpstreamPolicy:
         labels_of: Callable[[Conversation], RequestLabels] = lambda _: RequestLabels(),
     ) -> None:
         self._config, self._names_conversations, self._labels_of = config, names_conversations, labels_of
-        authorization = {"authorization": f"Bearer {_sendable(api_key)}"} if api_key else {}
+        authorization = {"authorization": f"Bearer {sendable(api_key)}"} if api_key else {}
         self._http = httpx.Client(
             base_url=config.base_url,
             headers={**(headers or {}), **authorization},
@@ -141,7 +141,7 @@ def api_key_of(config: UpstreamConfig, environment: Mapping[str, str]) -> str | 
         raise InvalidInput(
             f"The key of an upstream must be in the environment; {config.api_key_env!r}, for {config.base_url}, is not set. Set it."
         )
-    return _sendable(key)
+    return sendable(key)
 
 
 def read_completion(config: UpstreamConfig, response: httpx.Response) -> Message:
@@ -181,12 +181,3 @@ def _quoted(text: str, response: httpx.Response) -> str:
     """The beginning of what was said, without the key, which some upstreams repeat."""
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     return repr((text.replace(key, "***") if key else text)[:_LONGEST_QUOTE])
-
-
-def _sendable(key: str) -> str:
-    """The key, if a header can hold it; else httpx would complain, and repeat it."""
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise InvalidInput(
-            f"A key has visible ASCII characters only; this one of {len(key)} has others. Copy it again, without line breaks."
-        )
-    return key

@@ -42,7 +42,7 @@ class ServedApplication:
         self._options, self._address = options, address
 
     def put(self, plan: TrafficPlan) -> None:
-        """Tells Serve what every replica shall hold, also those that start later."""
+        """Tells Serve what every replica shall hold, also those that start later. Raises Unavailable when Serve does not answer."""
         deployment = {"name": DEPLOYMENT, "user_config": plan.model_dump(mode="json")}
         application = {
             "name": APPLICATION,
@@ -53,21 +53,23 @@ class ServedApplication:
         }
         listening = {"host": self._address.host, "port": self._address.port}
         # Serve's public ways to do this need its dashboard, ten more processes; this is what the dashboard itself calls.
-        client: Any = _get_global_client()
-        client.deploy_apps(ServeDeploySchema.model_validate({"http_options": listening, "applications": [application]}))
+        with _serve_answering():
+            client: Any = _get_global_client()
+            client.deploy_apps(ServeDeploySchema.model_validate({"http_options": listening, "applications": [application]}))
 
     def verdict_on(self, epoch: int) -> tuple[PlanState, str | None]:
-        """What the replicas made of the plan of this epoch: held by all, refused by one, with its problem, or still pending.
+        """What the replicas made of the plan of this epoch: held by all, refused by one, or still pending; and which version did not load.
 
-        Raises Unavailable when Serve has given the application up.
+        Raises Unavailable when Serve does not answer, or has given the application up.
         """
         states = self._states()
+        problem = next((state.problem for state in states if state.problem), None)
         if states and all((state.epoch or 0) >= epoch for state in states):
-            return "held", None
-        problem = next((state.problem for state in states if state.refused_epoch == epoch), None)
-        if problem is None:
-            self._require_life()
-        return ("refused", problem) if problem else ("pending", None)
+            return "held", problem
+        if any(state.refused_epoch == epoch for state in states):
+            return "refused", problem
+        self._require_life()
+        return "pending", None
 
     def _states(self) -> list[GatewayState]:
         """What each replica holds; empty unless all of them answer: one that is just being told does not."""
@@ -78,30 +80,39 @@ class ServedApplication:
         return [GatewayState(**answer) for answer in answers] if len(answers) == self._options.replicas else []
 
     def _require_life(self) -> None:
-        status = serve.status().applications.get(APPLICATION)
+        with _serve_answering():
+            status = serve.status().applications.get(APPLICATION)
         if status is not None and status.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
             raise Unavailable(f"Ray Serve must start the endpoint; it says {status.status}: {status.message[-800:]}. Look at its log.")
+
+
+@contextmanager
+def _serve_answering() -> Iterator[None]:
+    try:
+        yield
+    except (RayServeException, ray.exceptions.RayError, TimeoutError) as error:
+        raise Unavailable(f"Ray Serve must answer; it said {type(error).__name__}: {str(error)[:300]}. Look at Ray's logs.") from error
 
 
 @contextmanager
 def serving_ray(address: Address, *, ray_address: str | None) -> Iterator[None]:
     """Ray Serve listening inside the block, on the cluster at `ray_address`, else on a local Ray of its own.
 
-    Raises Unavailable when the port is taken or Ray cannot be reached.
+    Left in order, it ends what it served; left by an error, what a cluster serves goes on. Raises Unavailable when Ray cannot be reached.
     """
     _connect(ray_address)
     try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": address.host, "port": address.port}, logging_config=_quiet_logging())
+        with _serve_answering():
+            serve.start(
+                proxy_location="HeadOnly", http_options={"host": address.host, "port": address.port}, logging_config=_quiet_logging()
+            )
         yield
-    except RuntimeError as error:
-        raise Unavailable(
-            f"Ray Serve must be able to listen on {address.url}; it said {error}. Free the port, or choose another."
-        ) from error
+        if ray_address is not None:
+            with _serve_answering():
+                serve.delete(APPLICATION)
     finally:
         if ray_address is None:
             serve.shutdown()  # type: ignore[no-untyped-call]
-        else:
-            serve.delete(APPLICATION)
         ray.shutdown()
 
 
@@ -119,7 +130,7 @@ def _connect(ray_address: str | None) -> None:
                 _node_ip_address="127.0.0.1",
                 **quiet,
             )
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise Unavailable(
             f"Ray must be reachable at {ray_address or 'this machine'}; it said {error}. Start it, or unset RAY_ADDRESS."
         ) from error

@@ -25,7 +25,7 @@ def build_endpoint(gateway: Callable[[], Gateway], *, max_body_bytes: int = MAX_
             try:
                 present = gateway()
                 if not is_open:
-                    present.authorize(request.headers)
+                    await present.authorize(request.headers)
                 return await handler(present, await _body(request, max_body_bytes), request.headers)
             except ApiError as error:
                 return _json(error.body(), status=error.status)

@@ -29,6 +29,10 @@ class Engine(Protocol):
         """The next message. Raises Unavailable when it cannot be had."""
         ...
 
+    async def close(self) -> None:
+        """Gives back what it holds; nobody asks it any more."""
+        ...
+
 
 class PolicyEngine:
     """A policy of our own, played by a worker that several of them share."""
@@ -39,6 +43,9 @@ class PolicyEngine:
     async def answer(self, request: ChatRequest, conversation: Conversation) -> Answer:
         action = await self._worker.act(self._policy, conversation)
         return Answer(message=action.message, usage=estimated_usage(conversation.messages, action.message))
+
+    async def close(self) -> None:
+        """Nothing is held that the garbage collector would not take."""
 
 
 @dataclass(frozen=True, slots=True)

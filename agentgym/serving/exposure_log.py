@@ -61,6 +61,8 @@ _answers = sql.Table(
     sql.Column("variant", sql.String(64), nullable=False),
     sql.Column("epoch", sql.Integer, nullable=False),
     sql.Column("at", sql.String(40), nullable=False),
+    # SHA-256 of the request: the same id with another request is a mistake of the client's.
+    sql.Column("asked", sql.String(64), nullable=False),
     sql.Column("body", sql.LargeBinary, nullable=False),
 )
 _tools = sql.Table(
@@ -86,18 +88,21 @@ _feedback = sql.Table(
 class Exposure(BaseModel):
     """One request and what became of it.
 
-    assignment: of the conversation, with this request.   is_dealt: by the split, rather than asked for by version.
+    asked: SHA-256 of the request.   assignment: the variant that holds the conversation.   answered_by: the variant that was asked,
+    another one only where the request named it; such a conversation is no test's any more.
     messages: the whole conversation, with the answer at the end where there is one.   body: the answer as it leaves; None for a failure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     request_id: str
+    asked: str
     conversation_id: str
     agent: str
     unit: str
     customer_id: str | None
     assignment: Assignment
+    answered_by: str
     is_dealt: bool
     at: datetime
     messages: tuple[Message, ...]
@@ -116,10 +121,10 @@ class Feedback(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    conversation_id: str = Field(min_length=1, max_length=128)
+    conversation_id: str = Field(pattern=r"^[\x21-\x7e]{1,128}$")
     outcome: Outcome | None = None
     score: float | None = Field(default=None, ge=1, le=5)
-    comment: str | None = Field(default=None, max_length=10_000)
+    comment: str | None = Field(default=None, max_length=10_000, pattern=r"^[^\x00]*$")
     corrects: bool = False
 
     @model_validator(mode="after")
@@ -127,6 +132,15 @@ class Feedback(BaseModel):
         if self.outcome is None and self.score is None and self.comment is None:
             raise ValueError("Feedback must hold an outcome, a score or a comment; it holds none.")
         return self
+
+
+class KeptAnswer(BaseModel):
+    """An answer that left.   asked: SHA-256 of the request it answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asked: str
+    body: bytes
 
 
 class ExposureLog:
@@ -147,16 +161,18 @@ class ExposureLog:
         row = self._first(columns.where(_is_conversation(self.agent, conversation_id)))
         return Assignment(variant=row.held_variant, epoch=row.held_epoch) if row else None
 
-    def answer_to(self, request_id: str) -> bytes | None:
-        """The body that answered this request; None when it was not answered."""
-        row = self._first(sql.select(_answers.c.body).where(_is_request(self.agent, request_id)))
-        return bytes(row.body) if row else None
+    def answer_to(self, request_id: str) -> KeptAnswer | None:
+        """What answered this request; None when nothing did."""
+        row = self._first(sql.select(_answers.c.body, _answers.c.asked).where(_is_request(self.agent, request_id)))
+        return KeptAnswer(asked=row.asked, body=bytes(row.body)) if row else None
 
     def conversation_with(self, transcript_digest: str) -> str | None:
-        """The latest conversation whose messages so far are these; None where there is none."""
+        """The one conversation whose messages so far are these; None where there is none, or where several begin alike."""
         found = (_conversations.c.transcript_digest == transcript_digest) & (_conversations.c.agent == self.agent)
-        row = self._first(sql.select(_conversations.c.conversation_id).where(found).order_by(_conversations.c.ended_at.desc()))
-        return str(row.conversation_id) if row else None
+        query = sql.select(_conversations.c.conversation_id).where(found).limit(2)
+        with reachable(self.engine, _WHAT), self.engine.connect() as connection:
+            matches = connection.execute(query).scalars().all()
+        return str(matches[0]) if len(matches) == 1 else None
 
     def _first(self, query: Any) -> Any:
         with reachable(self.engine, _WHAT), self.engine.connect() as connection:
@@ -164,41 +180,52 @@ class ExposureLog:
 
     # --- reading, afterwards ---
 
-    def rows(self, epochs: Sequence[int] | None = None) -> Iterator[Any]:
-        """Conversations with what was said of them last, in the order they began; `epochs`: dealt by these plans, None for all."""
+    def rows(self) -> Iterator[Any]:
+        """Every conversation, its tools and what was said of it last, in the order they began."""
         latest = _latest_feedback(self.agent)
+        told = (latest.c.outcome, latest.c.outcome_at, latest.c.score)
+        query = sql.select(_conversations, _tools.c.declarations, *told).join(_tools, _tools.c.digest == _conversations.c.tools_digest)
+        yield from self._stream(query, latest)
+
+    def dealt_rows(self, epochs: Sequence[int]) -> Iterator[Any]:
+        """The conversations that the split of these plans has dealt, without what was said in them."""
+        columns = ("conversation_id", "unit", "variant", "epoch", "started_at", "requests", "failures")
+        latest = _latest_feedback(self.agent)
+        query = sql.select(*(_conversations.c[name] for name in columns), latest.c.outcome, latest.c.outcome_at)
+        yield from self._stream(query.where(_conversations.c.epoch.in_(epochs), _conversations.c.is_dealt), latest)
+
+    def _stream(self, query: Any, latest: Any) -> Iterator[Any]:
         query = (
-            sql.select(_conversations, _tools.c.declarations, latest.c.outcome, latest.c.outcome_at, latest.c.score)
-            .join(_tools, _tools.c.digest == _conversations.c.tools_digest)
-            .outerjoin(latest, latest.c.conversation_id == _conversations.c.conversation_id)
+            query.outerjoin(latest, latest.c.conversation_id == _conversations.c.conversation_id)
             .where(_conversations.c.agent == self.agent)
             .order_by(_conversations.c.started_at, _conversations.c.conversation_id)
         )
-        if epochs is not None:
-            query = query.where(_conversations.c.epoch.in_(epochs), _conversations.c.is_dealt)
         with reachable(self.engine, _WHAT), self.engine.connect() as connection:
             yield from connection.execution_options(yield_per=500).execute(query)
 
 
-def record(connection: Connection, exposure: Exposure) -> bytes | None:
-    """Keeps one exposure; the body that leaves: that of an earlier answer to the same request where there is one."""
-    before = connection.execute(sql.select(_answers.c.body).where(_is_request(exposure.agent, exposure.request_id))).scalar()
+def record(connection: Connection, exposure: Exposure) -> KeptAnswer | None:
+    """Keeps one exposure; what leaves: an earlier answer to the same request where there is one; None for a failure."""
+    columns = (_answers.c.body, _answers.c.asked)
+    before = connection.execute(sql.select(*columns).where(_is_request(exposure.agent, exposure.request_id))).first()
     if before is not None:
-        return bytes(before)
+        return KeptAnswer(asked=before.asked, body=bytes(before.body))
     tools_digest = _keep_tools(connection, exposure.tools)
     _keep_conversation(connection, exposure, tools_digest)
-    if exposure.body is not None:
-        answer = {
-            "agent": exposure.agent,
-            "request_id": exposure.request_id,
-            "conversation_id": exposure.conversation_id,
-            "variant": exposure.assignment.variant,
-            "epoch": exposure.assignment.epoch,
-            "at": _text(exposure.at),
-            "body": exposure.body,
-        }
-        connection.execute(_answers.insert().values(answer))
-    return exposure.body
+    if exposure.body is None:
+        return None
+    answer = {
+        "agent": exposure.agent,
+        "request_id": exposure.request_id,
+        "conversation_id": exposure.conversation_id,
+        "variant": exposure.answered_by,
+        "epoch": exposure.assignment.epoch,
+        "at": _text(exposure.at),
+        "asked": exposure.asked,
+        "body": exposure.body,
+    }
+    connection.execute(_answers.insert().values(answer))
+    return KeptAnswer(asked=exposure.asked, body=exposure.body)
 
 
 def record_feedback(connection: Connection, feedback: Feedback, *, agent: str, at: datetime) -> FeedbackResult:
@@ -238,6 +265,9 @@ def _keep_tools(connection: Connection, tools: tuple[Tool, ...]) -> str:
 
 def _keep_conversation(connection: Connection, exposure: Exposure, tools_digest: str) -> None:
     is_failure = exposure.body is None
+    # What another variant was asked does not count for the one that the conversation began with.
+    counts = sql.case((_conversations.c.variant == exposure.answered_by, 1), else_=0)
+    is_named = not exposure.is_dealt and exposure.answered_by != exposure.assignment.variant
     now = {
         "held_variant": exposure.assignment.variant,
         "held_epoch": exposure.assignment.epoch,
@@ -247,13 +277,14 @@ def _keep_conversation(connection: Connection, exposure: Exposure, tools_digest:
         "tools_digest": tools_digest,
     }
     sums = {
-        "requests": _conversations.c.requests + 1,
-        "failures": _conversations.c.failures + int(is_failure),
+        "requests": _conversations.c.requests + counts,
+        "failures": _conversations.c.failures + (counts if is_failure else 0),
         "agent_tokens": _conversations.c.agent_tokens + exposure.agent_tokens,
         "latency_seconds": _conversations.c.latency_seconds + exposure.latency_seconds,
     }
     known = _is_conversation(exposure.agent, exposure.conversation_id)
-    if connection.execute(_conversations.update().where(known).values(**now, **sums)).rowcount:
+    no_longer_dealt = {"is_dealt": False} if is_named else {}
+    if connection.execute(_conversations.update().where(known).values(**now, **sums, **no_longer_dealt)).rowcount:
         return
     first = {
         "conversation_id": exposure.conversation_id,

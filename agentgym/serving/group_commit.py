@@ -7,6 +7,7 @@ acknowledged before it is safe.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -31,8 +32,16 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether writes are still taken."""
+        return self._thread.is_alive()
+
     def submit(self, write: Callable[[Connection], Result]) -> "Future[Result]":
-        """The result of `write` once it is durable; Unavailable when the database could not take its group, which then has no effect."""
+        """The result of `write` once it is durable. A write that fails has no effect and fails alone.
+
+        Raises Unavailable when the database could not take its group; only where the commit itself was cut off may it have an effect.
+        """
         future: Future[Result] = Future()
         self._waiting.put((write, future))
         return future
@@ -59,13 +68,32 @@ class GroupCommit:
         return group, False
 
     def _commit(self, group: list[tuple[Write, Future[Any]]]) -> None:
+        # Whoever gave up waiting is left out; from here on nobody can give up, so that every future can be settled.
+        wanted = [(write, future) for write, future in group if future.set_running_or_notify_cancel()]
         try:
             with reachable(self._engine, self._what), self._engine.begin() as connection:
                 lock(connection, self._lock_name)
-                results = [write(connection) for write, _ in group]
+                results = [self._attempt(connection, write) for write, _ in wanted]
         except BaseException as error:
-            for _, future in group:
+            for _, future in wanted:
                 future.set_exception(error)
             return
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+        for (_, future), result in zip(wanted, results, strict=True):
+            if isinstance(result, _Failed):
+                future.set_exception(result.error)
+            else:
+                future.set_result(result)
+
+    def _attempt(self, connection: Connection, write: Write) -> Any:
+        try:
+            with reachable(self._engine, self._what), connection.begin_nested():
+                return write(connection)
+        except Exception as error:
+            return _Failed(error)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """What a write raised, until the others of its group are durable."""
+
+    error: Exception

@@ -5,6 +5,7 @@ Beyond OpenAI's fields a request may name its conversation (`conversation_id`, o
 becomes the tags of the trace. Not covered: several choices, forced tools, audio and images.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from agentgym.traces.trace import Trace
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _LONGEST_CUSTOMER_ID = 256
 _MOST_TAGS, _LONGEST_TAG = 16, 512
+_MOST_MESSAGES, _MOST_TOOLS = 2000, 512
+_LARGEST_COUNT = 2**31 - 1
+_LONGEST_MESSAGE = 600
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True)
 class ApiError(Exception):
     """An answer that is an error, in OpenAI's form.   kind, code: OpenAI's `type` and `code`.   param: the field it is about."""
 
@@ -64,6 +68,16 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
 
+    @classmethod
+    def told(cls, counts: Any) -> "Usage | None":
+        """What an upstream counted; None where it did not say, or said what cannot be."""
+        if not isinstance(counts, dict):
+            return None
+        prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+        if not all(isinstance(count, int) and 0 <= count <= _LARGEST_COUNT for count in (prompt, completion)):
+            return None
+        return cls(prompt_tokens=prompt, completion_tokens=completion)  # type: ignore[arg-type]
+
 
 def read_json_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a request's body. Raises ApiError."""
@@ -80,6 +94,17 @@ def read_json_object(body: bytes) -> dict[str, Any]:
 
 def read_chat_request(raw: Mapping[str, Any], headers: Mapping[str, str]) -> ChatRequest:
     """The request in these fields and headers. Raises ApiError that names the field."""
+    try:
+        # What cannot be written again cannot be kept: JSON may nest deeper than its writers follow.
+        orjson.dumps(raw)
+        return _read(raw, headers)
+    except (TypeError, RecursionError) as error:
+        raise ApiError(
+            status=400, message="A request must not nest without end; this one does. Flatten it.", code="invalid_json"
+        ) from error
+
+
+def _read(raw: Mapping[str, Any], headers: Mapping[str, str]) -> ChatRequest:
     if not isinstance(raw.get("model"), str):
         raise _invalid("model", f"A request must name its model; got {raw.get('model')!r}. GET /v1/models lists them.")
     _refuse_what_is_not_covered(raw)
@@ -148,7 +173,7 @@ def _assistant(message: Message, request_id: str) -> dict[str, Any]:
     if message.tool_calls:
         said["tool_calls"] = [
             {
-                "id": call.id or f"call_{request_id[:24]}_{place}",
+                "id": call.id or f"call_{hashlib.sha256(request_id.encode()).hexdigest()[:16]}_{place}",
                 "type": "function",
                 "function": {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()},
             }
@@ -158,6 +183,10 @@ def _assistant(message: Message, request_id: str) -> dict[str, Any]:
 
 
 def _read_messages(raw: Mapping[str, Any]) -> Trace:
+    if isinstance(raw.get("messages"), list) and len(raw["messages"]) > _MOST_MESSAGES:
+        raise _invalid(
+            "messages", f"A conversation has at most {_MOST_MESSAGES} messages; this one has {len(raw['messages'])}. Shorten it."
+        )
     if not isinstance(raw.get("messages"), list) or not raw["messages"]:
         raise _invalid("messages", "A request must hold messages; it holds none. Send the conversation so far, the customer's words last.")
     record = read_conversation({"messages": raw["messages"]}, _read_tools(raw.get("tools")), source="request", line=1)
@@ -172,6 +201,8 @@ def _read_messages(raw: Mapping[str, Any]) -> Trace:
 
 
 def _read_tools(declarations: Any) -> tuple[Tool, ...]:
+    if isinstance(declarations, list) and len(declarations) > _MOST_TOOLS:
+        raise _invalid("tools", f"At most {_MOST_TOOLS} tools are in scope; got {len(declarations)}. Send those of this conversation.")
     try:
         return read_tools(declarations or [])
     except InvalidInput as error:
@@ -196,7 +227,7 @@ def _identifier(field: str, given: Any) -> str | None:
 def _customer(given: Any) -> str | None:
     if given is None:
         return None
-    if not isinstance(given, str) or len(given) > _LONGEST_CUSTOMER_ID:
+    if not isinstance(given, str) or len(given) > _LONGEST_CUSTOMER_ID or "\0" in given:
         raise _invalid("user", f"A user has at most {_LONGEST_CUSTOMER_ID} characters; got {str(given)[:40]!r}. Send the customer's id.")
     return given
 
@@ -206,11 +237,11 @@ def _tags(given: Any) -> Mapping[str, str]:
         return {}
     if not isinstance(given, dict) or len(given) > _MOST_TAGS:
         raise _invalid("metadata", f"Metadata is an object of at most {_MOST_TAGS} texts; got {type(given).__name__}. Send fewer.")
-    wrong = [key for key, value in given.items() if not isinstance(value, str) or len(value) > _LONGEST_TAG]
+    wrong = [key[:40] for key, value in given.items() if not isinstance(value, str) or max(len(key), len(value)) > _LONGEST_TAG]
     if wrong:
         raise _invalid("metadata", f"Metadata holds texts of at most {_LONGEST_TAG} characters; {wrong[0]!r} is not one. Shorten it.")
     return dict(given)
 
 
 def _invalid(param: str, message: str) -> ApiError:
-    return ApiError(status=400, message=message, param=param)
+    return ApiError(status=400, message=message[:_LONGEST_MESSAGE], param=param)

@@ -48,7 +48,7 @@ class TrafficPlan(BaseModel):
 
     @model_validator(mode="after")
     def _hold_what_is_served(self) -> Self:
-        missing = sorted({self.champion, *self.allocation.weights} - self.versions.keys())
+        missing = sorted(self.needed - self.versions.keys())
         if missing:
             raise InvalidInput(
                 f"A plan must hold every version it serves; {', '.join(missing)} is not among {', '.join(self.versions)}. "
@@ -56,13 +56,15 @@ class TrafficPlan(BaseModel):
             )
         return self
 
+    @property
+    def needed(self) -> frozenset[str]:
+        """The versions without which it cannot be followed; the others are held so that a rollback loads nothing."""
+        return frozenset({self.champion, *self.allocation.weights})
+
+    def holds(self, began: Assignment | None) -> bool:
+        """Whether a conversation that began like this stays where it is."""
+        return began is not None and began.epoch >= self.holds_from and began.variant in self.versions
+
     def variant_for(self, unit: str, began: Assignment | None) -> str:
         """The variant that serves this unit: the one its conversation began with as long as that holds, else the one it is dealt."""
-        if began is not None and began.epoch >= self.holds_from and began.variant in self.versions:
-            return began.variant
-        return self.allocation.variant_of(unit)
-
-    def serves_like(self, other: "TrafficPlan") -> bool:
-        """Whether both treat every request alike, whatever they followed from."""
-        told_apart = {"epoch", "holds_from", "registry_sequence", "test_revision", "reason"}
-        return self.model_dump(exclude=told_apart) == other.model_dump(exclude=told_apart)
+        return began.variant if began is not None and self.holds(began) else self.allocation.variant_of(unit)

@@ -63,6 +63,11 @@ class Replica:
         """Follows the plan. It never raises for a plan that cannot be followed: Serve would take down a replica that serves."""
         await self.gateway.follow(TrafficPlan.model_validate(user_config))
 
+    def check_health(self) -> None:
+        """Serve asks; a replica that cannot keep what it answers is replaced."""
+        if not self.gateway.is_alive:
+            raise RuntimeError("The thread that keeps what is answered has ended.")
+
     def state(self) -> dict[str, Any]:
         return asdict(self.gateway.state)
 

@@ -16,7 +16,7 @@ from agentgym.traces.trace import Trace
 def observations_of(test_id: str, exposures: ExposureLog, traffic: TrafficLog) -> list[Observation]:
     """The conversations that this test's split has dealt, in the order they began, each with what is known of it by now."""
     weights = {logged.plan.epoch: dict(logged.plan.allocation.weights) for logged in traffic.plans() if logged.plan.test_id == test_id}
-    return [_observation(row, weights[row.epoch]) for row in exposures.rows(sorted(weights))]
+    return [_observation(row, weights[row.epoch]) for row in exposures.dealt_rows(sorted(weights))]
 
 
 def served_traces(exposures: ExposureLog) -> Iterator[Trace]:

@@ -5,11 +5,11 @@ and a process that dies between the two leaves nothing that the next one would n
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from agentgym.ab_tests.ab_test import ABTest
-from agentgym.ab_tests.test_log import ABTestLog
+from agentgym.ab_tests.test_log import ABTestLog, TestChanges
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.registry import HistoryEntry, ModelRegistry, Pointer
 from agentgym.serving.plan import TrafficPlan
@@ -18,7 +18,6 @@ from agentgym.serving.traffic_log import LoggedPlan, TrafficLog
 from agentgym.store import ArtifactRef
 
 _POLL_SECONDS = 0.05
-FindCheckpoint = Callable[[Pointer], ArtifactRef]
 
 
 def steer(registry: ModelRegistry, tests: ABTestLog, log: TrafficLog, *, now: datetime) -> TrafficPlan | None:
@@ -26,14 +25,16 @@ def steer(registry: ModelRegistry, tests: ABTestLog, log: TrafficLog, *, now: da
 
     Raises InvalidInput when there is no champion to serve.
     """
-    history = registry.history()
-    revision, test = tests.latest()
-    checkpoints = {version.pointer: version.checkpoint for version in registry.versions()}
-
-    def derive(before: TrafficPlan | None) -> TrafficPlan | None:
-        return next_plan(before, agent=registry.name, history=history, test=test, revision=revision, checkpoints=checkpoints)
-
-    return log.advance(derive, at=now)
+    while True:
+        # In this order: what is read last can only be newer than what a plan appended meanwhile has followed.
+        latest = log.latest()
+        before = latest.plan if latest else None
+        history = registry.history()
+        changes = tests.changes_since(before.test_revision if before else 0)
+        checkpoints = {version.pointer: version.checkpoint for version in registry.versions()}
+        plan = next_plan(before, agent=registry.name, history=history, tests=changes, checkpoints=checkpoints)
+        if plan is None or log.append(plan, at=now):
+            return plan
 
 
 def next_plan(
@@ -41,19 +42,19 @@ def next_plan(
     *,
     agent: str,
     history: Sequence[HistoryEntry],
-    test: ABTest | None,
-    revision: int,
-    checkpoints: dict[Pointer, ArtifactRef],
+    tests: TestChanges,
+    checkpoints: Mapping[Pointer, ArtifactRef],
 ) -> TrafficPlan | None:
-    """The plan after `before`; None when `before` follows the same, or something later.
+    """The plan after `before`; None when there is nothing new to follow.
 
-    test: the latest one; it decides the split as long as it runs and its control is champion.
+    history: all of it.   tests: what has changed since `before`; the latest test decides the split as long as it runs and its control is
+    champion.
     """
     champion = history[-1].standing.champion if history else None
     if champion is None:
         raise InvalidInput(f"Only a champion can be served; {agent!r} has none. Make one: agentgym improve, or agentgym models upstream.")
-    sequence = history[-1].sequence
-    if before is not None and before.registry_sequence >= sequence and before.test_revision >= revision:
+    sequence, test = history[-1].sequence, tests.latest
+    if is_in_line(before, registry_sequence=sequence, test_revision=tests.revision):
         return None
     is_tested = test is not None and test.is_running and test.control.checkpoint_digest == champion.checkpoint_digest
     epoch = before.epoch + 1 if before else 1
@@ -63,9 +64,9 @@ def next_plan(
         champion=str(champion.version),
         allocation=_allocation(test) if test is not None and is_tested else Allocation(weights={str(champion.version): 1.0}),
         versions=_held(history[-1], test, checkpoints),
-        holds_from=epoch if before and _moves_open_conversations(before, history, test, revision) else before.holds_from if before else 0,
-        registry_sequence=max(sequence, before.registry_sequence if before else 0),
-        test_revision=max(revision, before.test_revision if before else 0),
+        holds_from=0 if before is None else epoch if _moves_open_conversations(before, history, tests) else before.holds_from,
+        registry_sequence=sequence,
+        test_revision=tests.revision,
         test_id=test.test_id if test is not None and is_tested else None,
         reason=_reason(before, history[-1], test),
     )
@@ -98,29 +99,28 @@ def _allocation(test: ABTest) -> Allocation:
     return Allocation(weights=test.weights, salt=test.salt)
 
 
-def _held(entry: HistoryEntry, test: ABTest | None, checkpoints: dict[Pointer, ArtifactRef]) -> dict[str, ArtifactRef]:
+def _held(entry: HistoryEntry, test: ABTest | None, checkpoints: Mapping[Pointer, ArtifactRef]) -> dict[str, ArtifactRef]:
     """Every version that may have to answer: those with an alias, and those of the latest test, whose conversations may be open."""
     standing = entry.standing
     pointers = [pointer for pointer in (standing.champion, standing.previous, standing.challenger) if pointer]
     arms = {test.control.checkpoint_digest, test.treatment.checkpoint_digest} if test else set()
     pointers += [pointer for pointer in checkpoints if pointer.checkpoint_digest in arms]
     missing = [pointer for pointer in pointers if pointer not in checkpoints]
-    if missing:
+    if standing.champion in missing:
         raise InvalidInput(
             f"A version that is served must be registered; version {missing[0].version} of the history is not in MLflow. "
             "Restore MLflow's database from a backup."
         )
-    return {str(pointer.version): checkpoints[pointer] for pointer in pointers}
+    return {str(pointer.version): checkpoints[pointer] for pointer in pointers if pointer not in missing}
 
 
-def _moves_open_conversations(before: TrafficPlan, history: Sequence[HistoryEntry], test: ABTest | None, revision: int) -> bool:
+def _moves_open_conversations(before: TrafficPlan, history: Sequence[HistoryEntry], tests: TestChanges) -> bool:
+    """Whether the champion was rolled back, or a test stopped, since the plan before, and conversations were not left to drain."""
     has_rolled_back = any(entry.open_conversations == "move" for entry in history if entry.sequence > before.registry_sequence)
-    is_ended = test is not None and before.test_id == test.test_id and not test.is_running and revision > before.test_revision
-    return has_rolled_back or (is_ended and test is not None and test.open_conversations == "move")
+    return has_rolled_back or any(not test.is_running and test.open_conversations == "move" for test in tests.changed)
 
 
 def _reason(before: TrafficPlan | None, entry: HistoryEntry, test: ABTest | None) -> str:
-    if before is None or entry.sequence > before.registry_sequence:
+    if before is None or entry.sequence > before.registry_sequence or test is None:
         return f"{entry.change}: {entry.reason}"
-    assert test is not None
     return f"test {test.test_id} {'runs with ' + str(test.weights) if test.is_running else 'has ended'}"

@@ -4,7 +4,6 @@ Who wants other traffic appends a plan; the endpoint sees it, gives it to its re
 before it is carried out, two who change at once get two epochs, and nothing that is killed leaves half a change.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -73,18 +72,16 @@ class TrafficLog:
             lock(connection, LOCK)
             _metadata.create_all(connection)
 
-    def advance(self, derive: Callable[[TrafficPlan | None], TrafficPlan | None], *, at: datetime) -> TrafficPlan | None:
-        """Appends what `derive` makes of the last plan; None from it appends nothing. Nobody else appends meanwhile."""
+    def append(self, plan: TrafficPlan, *, at: datetime) -> bool:
+        """Appends the plan after the last one; False when somebody else has appended one of this epoch before."""
+        row = {"agent": self._agent, "epoch": plan.epoch, "at": at.isoformat(), "plan": plan.model_dump_json(), "state": "pending"}
         with reachable(self._engine, _WHAT), self._engine.begin() as connection:
             lock(connection, LOCK)
-            row = connection.execute(self._latest()).first()
-            before = TrafficPlan.model_validate_json(row.plan) if row else None
-            plan = derive(before)
-            if plan is not None:
-                text = plan.model_dump_json()
-                row_of_plan = {"agent": self._agent, "epoch": plan.epoch, "at": at.isoformat(), "plan": text, "state": "pending"}
-                connection.execute(_plans.insert().values(row_of_plan))
-            return plan
+            last = connection.execute(sql.select(sql.func.max(_plans.c.epoch)).where(_plans.c.agent == self._agent)).scalar() or 0
+            if plan.epoch != last + 1:
+                return False
+            connection.execute(_plans.insert().values(row))
+            return True
 
     def latest(self) -> LoggedPlan | None:
         """The last plan; None before the first."""

@@ -1,7 +1,6 @@
 """An upstream as a version: the request goes on to whatever answers today, and its answer is kept like any other."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import httpx
 
@@ -30,6 +29,9 @@ class UpstreamEngine:
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=64),
         )
 
+    async def close(self) -> None:
+        await self._http.aclose()
+
     async def answer(self, request: ChatRequest, conversation: Conversation) -> Answer:
         body = {name: value for name, value in request.raw.items() if name not in _OUR_FIELDS} | {"model": self._config.model}
         try:
@@ -38,15 +40,11 @@ class UpstreamEngine:
             raise Unavailable(
                 f"The upstream must answer at {self._config.base_url}; it did not: {type(error).__name__}. Check that it is up."
             ) from error
-        message = read_completion(self._config, response)
-        return Answer(message=message, usage=_usage(response.json().get("usage")) or estimated_usage(request.messages, message))
-
-
-def _usage(told: Any) -> Usage | None:
-    """What the upstream counted; None where it did not say."""
-    if not isinstance(told, dict):
-        return None
-    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
-    if not (isinstance(prompt, int) and isinstance(completion, int) and prompt >= 0 and completion >= 0):
-        return None
-    return Usage(prompt_tokens=prompt, completion_tokens=completion)
+        if not response.is_success:
+            # Its own words may repeat the customer's, so they are not told.
+            raise Unavailable(f"The upstream must answer; {self._config.base_url} answered {response.status_code}. Look at its own log.")
+        try:
+            message = read_completion(self._config, response)
+        except Unavailable as error:
+            raise Unavailable(f"The upstream must answer in OpenAI's chat form; {self._config.base_url} did not. Mend it.") from error
+        return Answer(message=message, usage=Usage.told(response.json().get("usage")) or estimated_usage(request.messages, message))

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agentgym.registry import ModelRegistry
+from agentgym.registry import Lineage, ModelRegistry
+from agentgym.store import ArtifactRef
 
 ADDRESS = ("--base-url", "http://127.0.0.1:9/v1")
 
@@ -37,3 +38,15 @@ def test_a_key_in_the_place_of_its_variable_is_bad_input_and_untold(uri: str) ->
     code, answer = told(uri, "upstream", *ADDRESS, "--model", "legacy", "--key-env", "sk-very-secret")
     assert (code, answer["error"]["kind"]) == (2, "InvalidInput")
     assert "secret" not in answer["error"]["message"]
+
+
+def test_a_rollback_that_is_run_again_changes_nothing_and_is_taken_back_only_when_told_to(uri: str) -> None:
+    """A rollback that was interrupted is run again; once, that made the bad champion champion again."""
+    registry = ModelRegistry(uri, "agent")
+    for number in (1, 2):
+        checkpoint = ArtifactRef(uri=f"file:///checkpoints/{number}", digest=str(number) * 64)
+        version = registry.register(checkpoint, lineage=Lineage(policy="upstream", code_version="test"))
+        registry.bootstrap(version, "It runs today.")
+    reason = ("--reason", "Customers complain.")
+    champions = [told(uri, "rollback", *reason, *undo)[1]["rollback"]["champion_after"] for undo in ((), (), ("--undo",))]
+    assert champions == [1, 1, 2]

@@ -82,4 +82,4 @@ def test_what_was_served_is_learned_from_in_the_next_turn(told: dict[str, Any]) 
     improved = json.loads(run.stdout)
     assert improved["traces"]["read"] == told["requests"]["conversations"]
     assert improved["traces"]["accepted"] > 0.95 * improved["traces"]["read"]
-    assert improved["incumbent"]["version"]["version"] == 2
+    assert improved["incumbent"]["version"] == 2

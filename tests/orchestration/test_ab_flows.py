@@ -77,11 +77,13 @@ def serve(settings: Settings, *, customers: int, success: dict[str, float]) -> N
             is_success = served[variant] * success[variant] % 1 >= 1 - success[variant] or success[variant] == 1
             exposure = Exposure(
                 request_id=unit,
+                asked="0" * 64,
                 conversation_id=unit,
                 agent="agent",
                 unit=unit,
                 customer_id=unit,
                 assignment=Assignment(variant=variant, epoch=traffic.epoch),
+                answered_by=variant,
                 is_dealt=True,
                 at=datetime.now(UTC),
                 messages=(user("Hi"), assistant("Hello")),

@@ -47,10 +47,11 @@ class Cage:
 
     def __init__(self) -> None:
         self.parrots: dict[str, Parrot] = {}
+        self.broken = {"9"}
         self._worker = PolicyWorker()
 
     def load(self, ref: ArtifactRef) -> Engine:
-        if ref.uri == "9":
+        if ref.uri in self.broken:
             raise InvalidInput("A checkpoint must be whole; 9 is not. Restore it.")
         self.parrots[ref.uri] = Parrot(ref.uri)
         return PolicyEngine(self.parrots[ref.uri], self._worker)  # type: ignore[arg-type]
@@ -197,6 +198,142 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving(ask):
     ask(asking)
 
 
+def test_a_version_that_serves_nobody_may_be_broken_without_stopping_a_rollback(ask):
+    """A test of a version that does not load once blocked every later plan, rollbacks included."""
+
+    async def asking(client, gateway):
+        await gateway.follow(plan({"1": 1.0}, epoch=3, held="19"))
+        assert (gateway.state.epoch, gateway.state.refused_epoch) == (3, None)
+        assert "version 9: InvalidInput" in gateway.state.problem
+        assert (await chat(client)).json()["version"] == "1"
+        assert (await chat(client, model="support:9")).status_code == 404
+
+    ask(asking, weights={"2": 1.0})
+
+
+def test_a_version_that_did_not_load_is_tried_again(ask, cage, monkeypatch):
+    monkeypatch.setattr("agentgym.serving.gateway._RETRY_SECONDS", 0.01)
+
+    async def asking(client, gateway):
+        await gateway.follow(plan({"9": 1.0}, epoch=2, held="19"))
+        assert gateway.state.refused_epoch == 2
+        cage.broken.clear()
+        while gateway.state.epoch != 2:
+            await asyncio.sleep(0.01)
+        assert (await chat(client)).json()["version"] == "9"
+
+    ask(asking)
+
+
+def test_a_conversation_that_a_rollback_left_in_place_stays_there_through_the_next_ramp(ask):
+    """It once kept its old epoch, and was dealt anew with every request."""
+
+    async def asking(client, gateway):
+        await chat(client, conversation_id="c1")
+        await gateway.follow(plan({"1": 1.0}, epoch=2, holds_from=2))
+        assert (await chat(client, conversation_id="c1")).json()["version"] == "1"
+        await gateway.follow(plan({"2": 1.0}, epoch=3, holds_from=2))
+        assert (await chat(client, conversation_id="c1")).json()["version"] == "1"
+
+    ask(asking)
+
+
+def test_a_replica_learns_that_another_one_has_moved_a_conversation(ask, url, cage):
+    async def asking(client, gateway):
+        await chat(client, conversation_id="c1")
+        other = Gateway("support", url, cage.load, clock=lambda: datetime.now(UTC))
+        await other.follow(plan({"2": 1.0}, epoch=2, holds_from=2))
+        body = b'{"model": "support", "messages": [{"role": "user", "content": "again"}], "conversation_id": "c1"}'
+        assert (await other.chat(body, {})).variant == "2"
+        await gateway.follow(plan({"1": 1.0}, epoch=3, holds_from=2))
+        assert (await chat(client, conversation_id="c1")).json()["version"] == "2"
+
+    ask(asking)
+
+
+def test_a_client_that_hangs_up_stops_nobody_else(ask):
+    async def asking(client, gateway):
+        await chat(client, conversation_id="c1")
+        told = [asyncio.ensure_future(client.post("/v1/feedback", json={"conversation_id": "c1", "score": 3})) for _ in range(5)]
+        await asyncio.sleep(0)
+        for request in told[:4]:
+            request.cancel()
+        assert (await told[4]).status_code == 200
+        assert (await chat(client)).status_code == 200
+        assert gateway.is_alive
+
+    ask(asking)
+
+
+def test_a_key_of_another_request_is_not_answered_with_that_ones_answer(ask):
+    async def asking(client, gateway):
+        await chat(client, headers={"Idempotency-Key": "r1"}, user="ann")
+        other = await chat(client, headers={"Idempotency-Key": "r1"}, user="bob")
+        assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+
+    ask(asking)
+
+
+def test_a_request_that_failed_and_is_tried_again_is_one_conversation(ask, url, monkeypatch):
+    async def asking(client, gateway):
+        acts = Parrot.act_batch
+        monkeypatch.setattr(Parrot, "act_batch", lambda *_, **__: 1 / 0)
+        assert (await chat(client, headers={"Idempotency-Key": "r1"})).status_code == 500
+        monkeypatch.setattr(Parrot, "act_batch", acts)
+        assert (await chat(client, headers={"Idempotency-Key": "r1"})).status_code == 200
+
+    ask(asking)
+    (row,) = ExposureLog(url, "support").rows()
+    assert (row.requests, row.failures) == (2, 1)
+
+
+def test_what_a_named_version_does_is_not_charged_to_the_one_a_conversation_began_with(ask, url):
+    async def asking(client, gateway):
+        await chat(client, conversation_id="c1")
+        await chat(client, conversation_id="c1", model="support:2", words="a pear")
+        assert (await chat(client, conversation_id="c1")).json()["version"] == "1"
+
+    ask(asking)
+    (row,) = ExposureLog(url, "support").rows()
+    assert (row.variant, row.requests, row.failures, row.is_dealt) == ("1", 2, 0, False)
+
+
+def test_two_customers_who_say_the_same_are_not_mixed_up(ask):
+    async def asking(client, gateway):
+        first, other = [(await chat(client)).json()["conversation_id"] for _ in range(2)]
+        said = {"role": "assistant", "content": "1: Hello"}
+        again = (await chat(client, messages=[*HELLO, said, {"role": "user", "content": "And now?"}])).json()
+        assert again["conversation_id"] not in (first, other)
+
+    ask(asking)
+
+
+def test_a_database_that_is_away_is_told_without_saying_where_it_is(ask, url):
+    async def asking(client, gateway):
+        await chat(client)
+        path = Path(url.removeprefix("sqlite:///"))
+        gateway._log.engine.dispose()
+        path.rename(path.with_suffix(".away"))
+        path.mkdir()
+        failed = await client.post("/v1/feedback", json={"conversation_id": "c1", "score": 3})
+        assert failed.status_code == 503
+        assert str(path) not in failed.text
+
+    ask(asking)
+
+
+@pytest.mark.parametrize("depth", [300, 1000])
+def test_a_body_that_nests_without_end_is_refused(ask, depth):
+    async def asking(client, gateway):
+        nested = "[" * depth + "]" * depth
+        for body in (f'{{"model": {nested}}}', f'{{"model": "support", "messages": [{{"role": "tool", "content": {nested}}}]}}'):
+            refused = await client.post("/v1/chat/completions", content=body)
+            assert refused.status_code == 400
+            assert len(refused.text) < 2000
+
+    ask(asking)
+
+
 def test_a_repeated_request_gets_the_same_answer_and_is_kept_once(ask, cage, url):
     async def asking(client, gateway):
         answers = [await chat(client, headers={"Idempotency-Key": "r1"}, user="ann") for _ in range(2)]
@@ -232,7 +369,7 @@ def test_a_version_can_be_asked_for_by_name_and_does_not_count_for_the_split(ask
         assert (await chat(client, model="support:2")).json()["version"] == "2"
 
     ask(asking)
-    assert not list(ExposureLog(url, "support").rows(epochs=[1]))
+    assert not list(ExposureLog(url, "support").dealt_rows([1]))
 
 
 @pytest.mark.parametrize("model", ["other", "support:7", "support:1:2"])

@@ -1,5 +1,6 @@
 """Many callers, one disk: writes are durable when they are acknowledged, and fail together when the database does."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,35 @@ def test_callers_share_commits(engine):
     assert 1 <= len(commits) < 100
 
 
-def test_a_write_that_fails_leaves_nothing_of_its_group_and_the_next_one_works(engine):
+def held_up(commit: GroupCommit) -> threading.Event:
+    """Keeps the thread busy until the event is set, so that what is submitted meanwhile becomes one group."""
+    go_on = threading.Event()
+    commit.submit(lambda connection: go_on.wait(10))
+    return go_on
+
+
+def test_a_write_that_fails_fails_alone_and_leaves_nothing(engine):
     commit = GroupCommit(engine, lock_name="notes", what="The notes")
-    assert commit.submit(write(1)).result(timeout=10) == 1
+    go_on = held_up(commit)
+    good = [commit.submit(write(note)) for note in (1, 4)]
+    half = commit.submit(lambda connection: (write(2)(connection), write(1)(connection)))
+    broken = commit.submit(lambda connection: 1 / 0)
+    go_on.set()
     with pytest.raises(Unavailable, match="The notes must be readable and writable"):
-        commit.submit(lambda connection: (write(2)(connection), write(1)(connection))).result(timeout=10)
-    assert commit.submit(write(3)).result(timeout=10) == 3
-    assert notes(engine) == [1, 3]
+        half.result(timeout=10)
+    with pytest.raises(ZeroDivisionError):
+        broken.result(timeout=10)
+    assert [future.result(timeout=10) for future in good] == notes(engine) == [1, 4]
+    commit.close()
+
+
+def test_whoever_gives_up_waiting_stops_nobody_else(engine):
+    """A cancelled future once ended the thread, and with it every answer of the replica."""
+    commit = GroupCommit(engine, lock_name="notes", what="The notes")
+    go_on = held_up(commit)
+    given_up, other = commit.submit(write(1)), commit.submit(write(2))
+    assert given_up.cancel()
+    go_on.set()
+    assert other.result(timeout=10) == 2
+    assert commit.is_alive
     commit.close()

@@ -8,6 +8,8 @@ import pytest
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers import RejectedLine, TraceFormat, import_traces
+from agentgym.traces.importers.chat import read_conversation
+from agentgym.traces.importers.record import Record
 from agentgym.traces.trace import Trace
 
 SHORT_FORM: dict[str, Any] = {
@@ -308,3 +310,12 @@ def test_an_sgd_service_becomes_tools_with_json_schema(tmp_path: Path) -> None:
 def test_an_sgd_dialogue_of_an_unknown_service_is_rejected(tmp_path: Path) -> None:
     (rejected,) = rejected_of(write_sgd(tmp_path / "train", sgd_dialogue() | {"services": ["Taxi_1"]}), "sgd")
     assert "'Taxi_1' is missing or wrong" in rejected.reasons[0]
+
+
+def test_pairing_answers_with_calls_takes_time_in_proportion_to_them() -> None:
+    """Twenty thousand calls with ids that all repeat once took a minute; now the work is linear, and the order still decides."""
+    calls = [{"id": "same", "function": {"name": f"tool_{number}", "arguments": "{}"}} for number in range(20_000)]
+    answers = [{"role": "tool", "tool_call_id": "same", "content": "{}"} for _ in calls]
+    record = read_conversation({"messages": [{"role": "assistant", "tool_calls": calls}, *answers]}, source="log", line=1)
+    assert isinstance(record, Record)
+    assert [message["name"] for message in record.messages[1:]] == [f"tool_{number}" for number in range(20_000)]

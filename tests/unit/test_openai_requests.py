@@ -98,7 +98,9 @@ def answered(message: Message) -> dict[str, Any]:
 
 def test_a_call_without_an_id_gets_one():
     message = answered(assistant("", ToolCall(name="look_up", arguments={"id": "7"})))["choices"][0]["message"]
-    assert message["tool_calls"][0] == {**CALL, "id": "call_r1_0", "function": {"name": "look_up", "arguments": '{"id":"7"}'}}
+    (call,) = message["tool_calls"]
+    assert call["id"].startswith("call_")
+    assert call["function"] == {"name": "look_up", "arguments": '{"id":"7"}'}
 
 
 def test_an_answer_names_its_version_and_its_conversation():

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from agentgym.ab_tests.ab_test import ABTest
+from agentgym.ab_tests.test_log import TestChanges
 from agentgym.errors import InvalidInput
 from agentgym.registry import HistoryEntry, Pointer, Standing
 from agentgym.registry.ledger import Change, OpenConversations
 from agentgym.serving.plan import TrafficPlan
 from agentgym.serving.steering import is_in_line, next_plan
+from agentgym.serving.traffic_log import TrafficLog
 from agentgym.store import ArtifactRef
 from agentgym.verdicts import Subject
 
@@ -44,10 +46,10 @@ def a_test(*, control: Pointer = ONE, treatment: Pointer = TWO, **fields: object
     return ABTest(control=subjects[0], treatment=subjects[1], **given)  # type: ignore[arg-type]
 
 
-def plan_for(
-    entries: tuple[HistoryEntry, ...], test: ABTest | None = None, *, revision: int = 0, before: TrafficPlan | None = None
-) -> TrafficPlan | None:
-    return next_plan(before, agent="support", history=entries, test=test, revision=revision, checkpoints=CHECKPOINTS)
+def plan_for(entries: tuple[HistoryEntry, ...], *tests: ABTest, revision: int = 0, before: TrafficPlan | None = None) -> TrafficPlan | None:
+    """tests: as the changes since the plan before have left them; the last one is the latest."""
+    changes = TestChanges(revision=revision, latest=tests[-1] if tests else None, changed=tests)
+    return next_plan(before, agent="support", history=entries, tests=changes, checkpoints=CHECKPOINTS)
 
 
 def test_without_a_test_the_champion_serves_everybody_and_the_challenger_is_held_ready():
@@ -115,9 +117,19 @@ def test_a_test_whose_control_is_no_longer_champion_splits_nothing():
     assert dict(plan_for(moved_on, a_test(), revision=1).allocation.weights) == {"3": 1.0}
 
 
-def test_what_was_read_before_somebody_else_went_further_changes_nothing():
-    promoted = after(CHALLENGED, "promotion", Standing(champion=TWO, previous=ONE))
-    assert plan_for(CHALLENGED, before=plan_for(promoted)) is None
+def test_a_test_that_was_stopped_before_the_next_one_began_still_moves_its_conversations():
+    before = plan_for(CHALLENGED, a_test(), revision=1)
+    stopped, begun = a_test(ended_at=NOW, open_conversations="move"), a_test(treatment=THREE, test_id="t2", salt="t2")
+    plan = plan_for(CHALLENGED, stopped, begun, revision=3, before=before)
+    assert (plan.test_id, plan.holds_from) == ("t2", plan.epoch)
+
+
+def test_of_two_who_append_at_once_one_looks_again(tmp_path):
+    log, plan = TrafficLog(f"sqlite:///{tmp_path / 'experience.db'}", "support"), plan_for(CHALLENGED)
+    assert log.append(plan, at=NOW)
+    assert not log.append(plan, at=NOW)
+    assert log.append(plan.model_copy(update={"epoch": 2}), at=NOW)
+    assert [logged.plan.epoch for logged in log.plans()] == [1, 2]
 
 
 def test_a_version_of_the_history_that_mlflow_does_not_have_is_named():

@@ -4,6 +4,7 @@ The short form writes a call as `{"name", "arguments": {…}}` and its answer as
 in `function`, writes arguments as a JSON string, and answers by `tool_call_id` with text, which is parsed when it is JSON.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -126,13 +127,25 @@ def _paired(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Ids repeat in real logs, even inside a conversation, so an answer belongs to the oldest open call with its id, else to the oldest.
     """
-    pending: list[dict[str, Any]] = []
+    waiting: deque[dict[str, Any]] = deque()
+    by_id: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
+    answered: set[int] = set()
+
+    def oldest(calls: deque[dict[str, Any]]) -> dict[str, Any] | None:
+        while calls and id(calls[0]) in answered:
+            calls.popleft()
+        return calls[0] if calls else None
+
     for message in messages:
-        pending += message.get("tool_calls", ())
-        if message["role"] == "tool" and pending:
-            call = next((call for call in pending if call["id"] and call["id"] == message.get("tool_call_id")), pending[0])
-            pending.remove(call)
-            message.setdefault("name", call["name"])
+        for call in message.get("tool_calls", ()):
+            waiting.append(call)
+            by_id[call["id"]].append(call)
+        if message["role"] == "tool":
+            named = str(message.get("tool_call_id") or "")
+            call = (oldest(by_id[named]) if named else None) or oldest(waiting)
+            if call is not None:
+                answered.add(id(call))
+                message.setdefault("name", call["name"])
     return messages
 
 
