@@ -218,8 +218,9 @@ def test_a_version_that_did_not_load_is_tried_again(ask, cage, monkeypatch):
         await gateway.follow(plan({"9": 1.0}, epoch=2, held="19"))
         assert gateway.state.refused_epoch == 2
         cage.broken.clear()
-        while gateway.state.epoch != 2:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while gateway.state.epoch != 2:
+                await asyncio.sleep(0.01)
         assert (await chat(client)).json()["version"] == "9"
 
     ask(asking)
