@@ -1,14 +1,15 @@
 """The endpoint started and ended, and its traffic brought in line with what was decided."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import orjson
 
 from agentgym.ab_tests.test_log import ABTestLog
-from agentgym.errors import InvalidInput
+from agentgym.errors import InvalidInput, Unavailable
 from agentgym.serving.api_keys import ApiKeys
 from agentgym.serving.exposure_log import ExposureLog
 from agentgym.serving.plan import TrafficPlan
@@ -69,14 +70,11 @@ def collect_served(agent: str, settings: Settings) -> TraceSource:
 def running_endpoint(agent: str, settings: Settings) -> Iterator[RunningEndpoint]:
     """The agent's champion, and what is tested against it, served inside the block where the settings say.
 
-    Raises InvalidInput when there is no champion, Unavailable when the port is taken or Ray does not start.
+    Raises InvalidInput when there is no champion, Unavailable when the agent is served already, the port is taken or Ray does not start.
     """
-    steer(
-        open_registry(agent, settings),
-        ABTestLog(settings.experience_url, agent),
-        TrafficLog(settings.experience_url, agent),
-        now=datetime.now(UTC),
-    )
+    traffic = TrafficLog(settings.experience_url, agent)
+    _require_alone(agent, traffic)
+    steer(open_registry(agent, settings), ABTestLog(settings.experience_url, agent), traffic, now=datetime.now(UTC))
     spec = {
         "agent": agent,
         "host": settings.endpoint_host,
@@ -94,6 +92,19 @@ def is_endpoint_alive(traffic: TrafficLog) -> bool:
     """Whether an endpoint has said lately that it answers."""
     sign = traffic.endpoint()
     return sign is not None and datetime.now(UTC) - sign.seen_at < _ALIVE_FOR
+
+
+def _require_alone(agent: str, traffic: TrafficLog) -> None:
+    """Two endpoints of one agent would each hand over the same plans and sign each other out; one that was killed answers no more."""
+    sign = traffic.endpoint()
+    if sign is None or not is_endpoint_alive(traffic):
+        return
+    with suppress(httpx.HTTPError):
+        if httpx.get(f"{sign.url}/healthz", timeout=2, trust_env=False).status_code < 600:
+            raise Unavailable(
+                f"An agent has one endpoint, with as many replicas as it needs; {agent!r} is served at {sign.url} already. "
+                "End that one, or give it more replicas."
+            )
 
 
 def first_key(settings: Settings) -> str | None:

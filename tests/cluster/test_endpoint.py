@@ -275,13 +275,16 @@ def test_what_was_served_can_be_learned_from(served: Served) -> None:
     assert (traces["learned-from"].outcome, traces["learned-from"].customer_id) == ("resolved", "ann")
 
 
+def test_an_agent_has_one_endpoint(served: Served) -> None:
+    with pytest.raises(Unavailable, match=f"is served at {served.url} already"), running_endpoint(AGENT, served.settings):
+        pass
+
+
 def test_a_port_that_is_taken_is_told_in_one_message(served: Served) -> None:
-    with (
-        pytest.raises(
-            Unavailable, match=rf"needs its port to itself; 127.0.0.1:{served.settings.endpoint_port} said Address already in use"
-        ),
-        running_endpoint(AGENT, served.settings),
-    ):
+    registry = open_registry("other", served.settings)
+    registry.bootstrap(registry.register(served.registry.version(1).checkpoint, lineage=LINEAGE), "The same under another name.")
+    told = rf"needs its port to itself; 127.0.0.1:{served.settings.endpoint_port} said Address already in use"
+    with pytest.raises(Unavailable, match=told), running_endpoint("other", served.settings):
         pass
 
 

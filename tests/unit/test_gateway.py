@@ -9,12 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agentgym.episode import Action, Conversation
-from agentgym.errors import InvalidInput
-from agentgym.messages import assistant
 from agentgym.serving.api_keys import ApiKeys
 from agentgym.serving.endpoint import build_endpoint
-from agentgym.serving.engine import Engine, PolicyEngine, PolicyWorker
 from agentgym.serving.exposure_log import ExposureLog
 from agentgym.serving.gateway import Gateway
 from agentgym.serving.plan import TrafficPlan
@@ -24,37 +20,6 @@ from agentgym.store import ArtifactRef
 
 HELLO = [{"role": "user", "content": "Hello"}]
 Asking = Callable[[httpx.AsyncClient, Gateway], Coroutine[Any, Any, None]]
-
-
-class Parrot:
-    """A policy that says its version and the customer's last words; it chokes on a pear."""
-
-    network = None
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.acted = 0
-
-    def act_batch(self, conversations: list[Conversation], *, rng: object) -> list[Action]:
-        if any("pear" in conversation.messages[-1].content for conversation in conversations):
-            raise ZeroDivisionError("pear of customer Ann")
-        self.acted += len(conversations)
-        return [Action(message=assistant(f"{self.name}: {conversation.messages[-1].content}")) for conversation in conversations]
-
-
-class Cage:
-    """Loads parrots, and has no version 9."""
-
-    def __init__(self) -> None:
-        self.parrots: dict[str, Parrot] = {}
-        self.broken = {"9"}
-        self._worker = PolicyWorker()
-
-    def load(self, ref: ArtifactRef) -> Engine:
-        if ref.uri in self.broken:
-            raise InvalidInput("A checkpoint must be whole; 9 is not. Restore it.")
-        self.parrots[ref.uri] = Parrot(ref.uri)
-        return PolicyEngine(self.parrots[ref.uri], self._worker)  # type: ignore[arg-type]
 
 
 def plan(weights: Mapping[str, float], *, epoch: int = 1, holds_from: int = 0, held: str = "12") -> TrafficPlan:
@@ -76,12 +41,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def cage() -> Cage:
-    return Cage()
-
-
-@pytest.fixture
-def ask(url: str, cage: Cage) -> Callable[[Asking], None]:
+def ask(url: str, cage: Any) -> Callable[[Asking], None]:
     """Runs a conversation with an endpoint whose champion is version 1."""
     key = ApiKeys(url).create("test", now=datetime.now(UTC))
 
@@ -275,12 +235,13 @@ def test_a_key_of_another_request_is_not_answered_with_that_ones_answer(ask):
     ask(asking)
 
 
-def test_a_request_that_failed_and_is_tried_again_is_one_conversation(ask, url, monkeypatch):
+def test_a_request_that_failed_and_is_tried_again_is_one_conversation(ask, url, cage, monkeypatch):
     async def asking(client, gateway):
-        acts = Parrot.act_batch
-        monkeypatch.setattr(Parrot, "act_batch", lambda *_, **__: 1 / 0)
+        parrot = type(cage.parrots["1"])
+        acts = parrot.act_batch
+        monkeypatch.setattr(parrot, "act_batch", lambda *_, **__: 1 / 0)
         assert (await chat(client, headers={"Idempotency-Key": "r1"})).status_code == 500
-        monkeypatch.setattr(Parrot, "act_batch", acts)
+        monkeypatch.setattr(parrot, "act_batch", acts)
         assert (await chat(client, headers={"Idempotency-Key": "r1"})).status_code == 200
 
     ask(asking)
