@@ -52,6 +52,19 @@ def open_database(url: str, *, is_wal: bool = False) -> Engine:
     return engine
 
 
+def create_tables(connection: Connection, tables: sql.MetaData) -> None:
+    """Makes the tables that are not there. Raises InvalidInput where one is there with other columns, from another version of AgentGym."""
+    tables.create_all(connection)
+    found = sql.inspect(connection)
+    for table in tables.sorted_tables:
+        missing = sorted(set(table.columns.keys()) - {column["name"] for column in found.get_columns(table.name)})
+        if missing:
+            raise InvalidInput(
+                f"A database must be of this version; in {connection.engine.url} the table {table.name} has no {', '.join(missing)}. "
+                "Move it away to begin anew, or use the version that wrote it."
+            )
+
+
 def lock(connection: Connection, name: str) -> None:
     """Waits until no other process writes, and keeps others from it until the transaction ends.
 

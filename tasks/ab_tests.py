@@ -71,7 +71,7 @@ def begin_ab_test(
 def ramp_ab_test(agent: str, weights: Mapping[str, float], settings: Settings) -> ABTest:
     """The running test with other shares; conversations under way stay where they began."""
     tests = ABTestLog(settings.experience_url, agent)
-    running, shares = tests.running(), dict(Allocation(weights=weights).weights)
+    running, shares = tests.running(), _by_number(open_registry(agent, settings), weights)
     if shares.keys() != {running.control.name, running.treatment.name}:
         raise InvalidInput(
             f"A ramp changes the shares of the test's own versions, {running.control.name} and {running.treatment.name}; "
@@ -135,7 +135,7 @@ def _arms(registry: ModelRegistry, weights: Mapping[str, float] | None) -> tuple
     if weights is None:
         challenger = registry.resolve("@challenger")
         return champion, challenger, {str(champion.version): 0.5, str(challenger.version): 0.5}
-    shares = dict(Allocation(weights=weights).weights)
+    shares = _by_number(registry, weights)
     others = [registry.resolve(name) for name in shares if name != str(champion.version)]
     if len(others) != 1 or len(shares) != 2:
         raise InvalidInput(
@@ -143,6 +143,12 @@ def _arms(registry: ModelRegistry, weights: Mapping[str, float] | None) -> tuple
             "Name both, the champion as what customers have today."
         )
     return champion, others[0], shares
+
+
+def _by_number(registry: ModelRegistry, weights: Mapping[str, float]) -> dict[str, float]:
+    """Shares by version number, where an alias such as `@challenger` may stand for one. Raises InvalidInput."""
+    shares = Allocation(weights=weights).weights
+    return {str(registry.resolve(name).version): share for name, share in shares.items()}
 
 
 def _subject(version: ModelVersion) -> Subject:

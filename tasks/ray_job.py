@@ -90,7 +90,8 @@ def start_ray_job(name: str, spec: bytes, *, job_id: str, settings: Settings) ->
         )
     assert process.stdout is not None
     try:
-        first_line = process.stdout.readline()
+        # Libraries may talk before; a job's own lines are JSON.
+        first_line = next((line for line in process.stdout if line.startswith("{")), "")
     except BaseException:
         _end(process, grace_seconds=END_SECONDS)
         raise

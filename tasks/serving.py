@@ -1,7 +1,9 @@
 """The endpoint started and ended, and its traffic brought in line with what was decided."""
 
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -27,6 +29,7 @@ HOLD_SECONDS = 120.0
 FIRST_KEY = "first"
 # An endpoint signs in every five seconds.
 _ALIVE_FOR = timedelta(seconds=20)
+_DYING_SECONDS = 40.0
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,29 @@ def is_endpoint_alive(traffic: TrafficLog) -> bool:
 
 
 def _require_alone(agent: str, traffic: TrafficLog) -> None:
-    """Two endpoints of one agent would each hand over the same plans and sign each other out; one that was killed answers no more."""
-    sign = traffic.endpoint()
-    if sign is None or not is_endpoint_alive(traffic):
-        return
-    with suppress(httpx.HTTPError):
-        if httpx.get(f"{sign.url}/healthz", timeout=2, trust_env=False).status_code < 600:
+    """Two endpoints of one agent would sign each other out, so a second one is refused.
+
+    One that was killed signs in no more, while its Ray goes on answering for some twenty seconds: that is waited for.
+    """
+    sign, deadline = traffic.endpoint(), time.monotonic() + _DYING_SECONDS
+    while sign is not None and time.monotonic() < deadline and _answers(sign.url):
+        time.sleep(0.2)
+        latest = traffic.endpoint()
+        if latest is not None and latest.seen_at > sign.seen_at:
             raise Unavailable(
                 f"An agent has one endpoint, with as many replicas as it needs; {agent!r} is served at {sign.url} already. "
                 "End that one, or give it more replicas."
             )
+
+
+def _answers(url: str) -> bool:
+    """Whether anybody accepts connections there."""
+    address = httpx.URL(url)
+    try:
+        with socket.create_connection((address.host, address.port or 80), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def first_key(settings: Settings) -> str | None:

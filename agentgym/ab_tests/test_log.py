@@ -9,7 +9,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from agentgym.ab_tests.ab_test import ABTest
-from agentgym.database import lock, open_database, reachable
+from agentgym.database import create_tables, lock, open_database, reachable
 from agentgym.errors import InvalidInput, Refused
 from agentgym.verdicts import ABTestReport
 
@@ -50,7 +50,7 @@ class ABTestLog:
         self._engine = open_database(url, is_wal=True)
         with reachable(self._engine, _WHAT), self._engine.begin() as connection:
             lock(connection, _LOCK)
-            _metadata.create_all(connection)
+            create_tables(connection, _metadata)
 
     def start(self, test: ABTest) -> ABTest:
         """The test, begun; the same test started again changes nothing. Raises Refused while another one runs."""

@@ -48,7 +48,7 @@ def show_status(*, agent: str, is_json: bool) -> None:
         show_report(report, run.screen)
         is_splitting = _is_splitting(agent, report, run.settings)
         if not is_splitting:
-            run.screen.show("", "It splits no traffic: it has ended, has not begun, or its control is no longer champion.")
+            run.screen.show("", _why_not_splitting(agent, run.settings))
         run.screen.finish({"ab_test": report_json(report), "is_splitting": is_splitting})
     if report.verdict != "ship":
         raise typer.Exit(Refused.exit_code)
@@ -94,9 +94,11 @@ def read_weights(text: str) -> dict[str, float]:
         isinstance(share, int | float) and not isinstance(share, bool) for share in weights.values()
     ):
         raise InvalidInput(f'Weights give every version a number; got {text!r}. Write \'{{"1": 0.9, "2": 0.1}}\'.')
+    if not weights:
+        raise InvalidInput('Weights give every version its share; got none. Write \'{"1": 0.9, "2": 0.1}\'.')
     from agentgym.serving.traffic import Allocation
 
-    return dict(Allocation(weights={name.removeprefix("@"): float(share) for name, share in weights.items()}).weights)
+    return dict(Allocation(weights={name: float(share) for name, share in weights.items()}).weights)
 
 
 def show_report(report: ABTestReport, screen: Screen) -> None:
@@ -176,6 +178,15 @@ def _is_served(agent: str, settings: "Settings") -> bool:
     from tasks.serving import is_endpoint_alive
 
     return is_endpoint_alive(TrafficLog(settings.experience_url, agent))
+
+
+def _why_not_splitting(agent: str, settings: "Settings") -> str:
+    from agentgym.ab_tests.test_log import ABTestLog
+
+    _, test = ABTestLog(settings.experience_url, agent).latest()
+    if test is not None and test.ended_at is not None:
+        return f"It ended at {test.ended_at:%Y-%m-%d %H:%M:%S}; nobody is split between these any more."
+    return "It splits no traffic: no endpoint has taken it up yet, or its control is no longer champion."
 
 
 def _is_splitting(agent: str, report: ABTestReport, settings: "Settings") -> bool:

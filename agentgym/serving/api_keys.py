@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict
 
-from agentgym.database import lock, open_database, reachable
+from agentgym.database import create_tables, lock, open_database, reachable
 from agentgym.errors import InvalidInput
 
 PREFIX = "ag-"
@@ -44,7 +44,7 @@ class ApiKeys:
         self._engine = open_database(url, is_wal=True)
         with reachable(self._engine, _WHAT), self._engine.begin() as connection:
             lock(connection, "agentgym_experience")
-            _metadata.create_all(connection)
+            create_tables(connection, _metadata)
 
     def create(self, name: str, *, now: datetime) -> str:
         """A new key, told once. Raises InvalidInput when a key in use has this name."""

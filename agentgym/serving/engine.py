@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+import orjson
+
 from agentgym.episode import Action, Conversation, TrainablePolicy
 from agentgym.messages import Message
-from agentgym.serving.openai_api import ChatRequest, Usage, estimated_usage
+from agentgym.serving.openai_api import ApiError, ChatRequest, Usage, estimated_usage
 
 _LARGEST_BATCH = 64
+# A policy reads about sixty characters in a millisecond, and everybody waits for whoever is read.
+_MOST_CHARACTERS = 60_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +45,24 @@ class PolicyEngine:
         self._policy, self._worker = policy, worker
 
     async def answer(self, request: ChatRequest, conversation: Conversation) -> Answer:
+        _require_readable(conversation)
         action = await self._worker.act(self._policy, conversation)
         return Answer(message=action.message, usage=estimated_usage(conversation.messages, action.message))
 
     async def close(self) -> None:
         """Nothing is held that the garbage collector would not take."""
+
+
+def _require_readable(conversation: Conversation) -> None:
+    """Raises ApiError for a conversation that would keep everybody else waiting."""
+    characters = sum(len(message.content) or len(orjson.dumps(message.result)) for message in conversation.messages)
+    if characters > _MOST_CHARACTERS:
+        raise ApiError(
+            status=400,
+            message=f"A policy reads at most {_MOST_CHARACTERS:,} characters of a conversation; this one has {characters:,}. Shorten it.",
+            code="context_length_exceeded",
+            param="messages",
+        )
 
 
 @dataclass(frozen=True, slots=True)

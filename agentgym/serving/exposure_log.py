@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection
 
-from agentgym.database import lock, open_database, reachable
+from agentgym.database import create_tables, lock, open_database, reachable
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message
@@ -151,7 +151,7 @@ class ExposureLog:
         self.engine = open_database(url, is_wal=True)
         with reachable(self.engine, _WHAT), self.engine.begin() as connection:
             lock(connection, LOCK)
-            _metadata.create_all(connection)
+            create_tables(connection, _metadata)
 
     # --- reading, while a request waits ---
 

@@ -268,6 +268,9 @@ class Gateway:
 
         try:
             answer = await self._engines[variant].answer(request, conversation)
+        except ApiError:
+            # The request cannot be answered by anybody, so it is no failure of the version.
+            raise
         except Exception as error:
             await self._writing(lambda connection: record(connection, exposure(None, None)))
             raise _failed(error, variant) from error

@@ -20,7 +20,10 @@ def observations_of(test_id: str, exposures: ExposureLog, traffic: TrafficLog) -
 
 
 def served_traces(exposures: ExposureLog) -> Iterator[Trace]:
-    """Every served conversation as a trace, in the order they began; unknown outcomes stay unknown."""
+    """Every served conversation as a trace, in the order they began; unknown outcomes stay unknown.
+
+    A last call is left out: its answer went to the client, who came back no more, and nobody knows it here.
+    """
     return map(_trace, exposures.rows())
 
 
@@ -42,7 +45,7 @@ def _trace(row: Any) -> Trace:
     return Trace.model_validate(
         {
             "conversation_id": row.conversation_id,
-            "messages": orjson.loads(row.transcript),
+            "messages": _without_open_call(orjson.loads(row.transcript)),
             "tools": orjson.loads(row.declarations),
             "outcome": row.outcome,
             "satisfaction_score": row.score,
@@ -55,3 +58,7 @@ def _trace(row: Any) -> Trace:
             "tags": orjson.loads(row.tags),
         }
     )
+
+
+def _without_open_call(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return messages[:-1] if messages[-1].get("tool_calls") and len(messages) > 1 else messages

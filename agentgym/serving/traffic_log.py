@@ -10,7 +10,7 @@ from typing import Literal
 import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict
 
-from agentgym.database import lock, open_database, reachable
+from agentgym.database import create_tables, lock, open_database, reachable
 from agentgym.serving.exposure_log import LOCK
 from agentgym.serving.plan import TrafficPlan
 
@@ -70,7 +70,7 @@ class TrafficLog:
         self._engine = open_database(url, is_wal=True)
         with reachable(self._engine, _WHAT), self._engine.begin() as connection:
             lock(connection, LOCK)
-            _metadata.create_all(connection)
+            create_tables(connection, _metadata)
 
     def append(self, plan: TrafficPlan, *, at: datetime) -> bool:
         """Appends the plan after the last one; False when somebody else has appended one of this epoch before."""

@@ -147,7 +147,7 @@ def test_a_version_that_is_not_challenger_can_be_compared_but_not_shipped(regist
 
 def test_a_ramp_changes_the_shares_of_the_running_test(plan: TrafficLog) -> None:
     start_ab_test(weights={"1": 0.9, "2": 0.1}, salt="fixed")
-    change_weights({"1": 0.4, "2": 0.6})
+    change_weights({"@champion": 0.4, "@challenger": 0.6})
     assert latest(plan).plan.allocation.weights == {"1": 0.4, "2": 0.6}
     assert latest(plan).plan.allocation.salt == "fixed"
 

@@ -390,6 +390,17 @@ def test_before_the_first_plan_the_endpoint_says_that_it_waits(url, cage):
     asyncio.run(asking())
 
 
+def test_a_conversation_too_long_to_read_is_refused_and_no_failure_of_the_version(ask, url, monkeypatch):
+    monkeypatch.setattr("agentgym.serving.engine._MOST_CHARACTERS", 100)
+
+    async def asking(client, gateway):
+        refused = await chat(client, words="x" * 101)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+    ask(asking)
+    assert not list(ExposureLog(url, "support").rows())
+
+
 def test_feedback_is_recorded_once_and_corrected_only_when_it_says_so(ask):
     async def asking(client, gateway):
         await chat(client, conversation_id="c1")
