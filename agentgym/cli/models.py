@@ -87,14 +87,14 @@ def roll_back(*, agent: str, reason: str, is_draining: bool, is_undo: bool, is_j
         from flows.rollback import rollback
         from tasks.registry import open_registry
 
-        before, left = _version_to_leave(open_registry(agent, run.settings), is_undo=is_undo)
+        before, left = version_to_leave(open_registry(agent, run.settings), is_undo=is_undo)
         after = rollback(reason, agent=agent, from_version=left, drain=is_draining)
         said = f"Version {after.version} is champion again." if before != after.version else f"Version {after.version} is champion already."
         run.screen.show(f"{said} `agentgym models rollback --undo` takes the rollback back.")
         run.screen.finish({"rollback": {"champion_before": before, "champion_after": after.version}})
 
 
-def _version_to_leave(registry: "ModelRegistry", *, is_undo: bool) -> tuple[int | None, int | None]:
+def version_to_leave(registry: "ModelRegistry", *, is_undo: bool) -> tuple[int | None, int | None]:
     """The champion, and the one to leave: the champion itself, or, where it came by a rollback, the one that was left then.
 
     So the same command can be run again after it was interrupted, and takes nothing back unless it is told to undo.

@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from ray._private.authentication_test_utils import reset_auth_token_state
 
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.settings import Settings
@@ -67,10 +68,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with pytest.MonkeyPatch.context() as patch:
                 for name, text in token.items():
                     patch.setenv(name, text)
+                # A process that used a Ray before remembers that one's token, or that it had none.
+                reset_auth_token_state()
                 wait_until_answered(f"http://127.0.0.1:{api_port}/api/version")
                 family = set(psutil.Process(head.pid).children(recursive=True))
                 yield f"http://127.0.0.1:{api_port}"
         finally:
+            reset_auth_token_state()
             head.terminate()
             for process in psutil.wait_procs(family, timeout=20)[1]:
                 process.kill()

@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from agentgym.cli.models import version_to_leave
+from agentgym.errors import InvalidInput
 from agentgym.registry import Lineage, ModelRegistry
 from agentgym.store import ArtifactRef
 
@@ -47,6 +51,14 @@ def test_a_rollback_that_is_run_again_changes_nothing_and_is_taken_back_only_whe
         checkpoint = ArtifactRef(uri=f"file:///checkpoints/{number}", digest=str(number) * 64)
         version = registry.register(checkpoint, lineage=Lineage(policy="upstream", code_version="test"))
         registry.bootstrap(version, "It runs today.")
-    reason = ("--reason", "Customers complain.")
-    champions = [told(uri, "rollback", *reason, *undo)[1]["rollback"]["champion_after"] for undo in ((), (), ("--undo",))]
-    assert champions == [1, 1, 2]
+
+    def roll_back(*, is_undo: bool) -> int:
+        _, left = version_to_leave(registry, is_undo=is_undo)
+        return registry.rollback("Customers complain.", from_version=left).version
+
+    assert [roll_back(is_undo=is_undo) for is_undo in (False, False, True)] == [1, 1, 2]
+
+
+def test_only_a_rollback_can_be_undone(uri: str) -> None:
+    with pytest.raises(InvalidInput, match="Only a rollback can be undone"):
+        version_to_leave(ModelRegistry(uri, "agent"), is_undo=True)
