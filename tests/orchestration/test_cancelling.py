@@ -15,6 +15,7 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from tasks.ending import end_families
 from tasks.ray_job import FLOW_RUN_VARIABLE
 
 Found = TypeVar("Found")
@@ -59,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     log = (folder / "log.txt").open("wb")
     with subprocess.Popen([sys.executable, "waiting.py"], cwd=folder, env=environment, stdout=log, stderr=log) as runner:
         yield folder
-        runner.terminate()
+        end_families([psutil.Process(runner.pid)], grace_seconds=15)  # the runner may wait for a run whose process was killed
     log.close()
 
 
