@@ -8,14 +8,30 @@ if TYPE_CHECKING:
     from agentgym.scenarios.registry import ScenarioRegistry
     from agentgym.scenarios.scenario import Scenario
     from agentgym.training.config import TrainingConfig
+    from agentgym.training.result import TrainingMetrics, TrainingResult
+    from agentgym.training.trained_agent import TrainedAgent
+    from agentgym.training.trainer import Trainer
 
 __version__ = version("agentgym")
-__all__ = ["Scenario", "ScenarioRegistry", "TrainingConfig", "__version__"]
+__all__ = [
+    "Scenario",
+    "ScenarioRegistry",
+    "TrainedAgent",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingMetrics",
+    "TrainingResult",
+    "__version__",
+]
 
 _HOMES = {
     "Scenario": "agentgym.scenarios.scenario",
     "ScenarioRegistry": "agentgym.scenarios.registry",
+    "TrainedAgent": "agentgym.training.trained_agent",
+    "Trainer": "agentgym.training.trainer",
     "TrainingConfig": "agentgym.training.config",
+    "TrainingMetrics": "agentgym.training.result",
+    "TrainingResult": "agentgym.training.result",
 }
 
 

@@ -75,6 +75,23 @@ class TrainablePolicy(Policy, Protocol):
         """The evidence of N decisions as arrays that `network` takes as tensors."""
         ...
 
+    def recall(self, conversation: Conversation, message: Message, *, next_call: ToolCall | None) -> Action | None:
+        """The action that gives `message`, with the decisions it takes and their log-probabilities as the policy is now.
+
+        next_call: the call that follows in the record, which tells what a question was for; None where none does.
+        None where the policy cannot act so: a tool out of scope, a value it does not find.
+        """
+        ...
+
+    def weights_bytes(self) -> bytes:
+        """Everything that was learned, as safetensors."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Digests of what log-probabilities rest on besides the weights that learn, by name; policies that learn together share them."""
+        ...
+
     @property
     def network(self) -> Any:
         """A torch module: `network(batch)` gives `{"log_probability": (N,), "entropy": (N,)}` of the decisions collated in `batch`."""

@@ -2,7 +2,8 @@
 
 AgentGymError
 ├── InvalidInput              the caller: mend what was given            exit code 2
-│   └── ScenarioNotFoundError the caller: no scenario has this name
+│   ├── ScenarioNotFoundError the caller: no scenario has this name
+│   └── TrainingCollapsed     the caller: other settings, or another reward
 ├── InsufficientData          the caller: wait for, or bring, more       exit code 2
 ├── Unavailable               the operator: something needed is away     exit code 3
 ├── Refused                   nobody: the answer is no, or not yet       exit code 4
@@ -38,6 +39,10 @@ class ScenarioNotFoundError(InvalidInput):
         super().__init__(f"A scenario must be registered before it is loaded; {name!r} is not. {repair}")
         self.name = name
         self.near_matches = tuple(near)
+
+
+class TrainingCollapsed(InvalidInput):
+    """A training run was stopped as it was doing harm, or nothing; what it had reached before is kept."""
 
 
 class InsufficientData(AgentGymError):

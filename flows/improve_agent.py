@@ -56,19 +56,20 @@ def improve_agent(
     """Learns from the source and puts the result before the gate.
 
     source: None for the conversations that were served.   scenario: the world the logs are from; `recorded` makes one from them.
-    training: None for what suits the scenario.
+    imitation: of a planner.   training: None for what suits the scenario; it says which policy learns.
     waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
     """
     settings = read_settings()
     source = source or collect_served(agent, settings)
     ingested = ingest_traces(source, fingerprint_source(source, settings), settings)
     snapshot = ingested.snapshot
+    training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)
-    start = imitate_agent(snapshot, imitation, seed, settings)
-    trained = train_policy(pack, start, training or TrainingConfig.suited_to(scenario, seed=seed), settings)
+    start = imitate_agent(snapshot, imitation, training.policy, training.base_model, seed, settings)
+    trained = train_policy(pack, start, snapshot, training, settings)
 
     _ensure_champion(agent, start, snapshot, pack, settings)
-    challenger = register_version(agent, trained, snapshot, pack, "Flow-GRPO from imitation", settings)
+    challenger = register_version(agent, trained, snapshot, pack, f"{training.method} from imitation", settings)
     incumbent = find_incumbent(agent, challenger, settings)
 
     baselines = evaluate_baselines(snapshot, pack, settings)

@@ -17,19 +17,26 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 class TrainPolicySpec(BaseModel):
-    """Train the checkpoint on the pack.   store: where the new checkpoint is written."""
+    """Train the checkpoint on the pack.
+
+    snapshot: with the conversations that other methods than Flow-GRPO learn from.   teacher: the checkpoint that is distilled.
+    store: where the new checkpoint is written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pack: ArtifactRef
     checkpoint: ArtifactRef
+    snapshot: ArtifactRef | None = None
+    teacher: ArtifactRef | None = None
     config: TrainingConfig = TrainingConfig()
     store: str
 
     @property
     def digest(self) -> str:
         """SHA-256 of what decides the result: contents and configuration, not where they lie."""
-        decisive = f"{self.pack.digest}\n{self.checkpoint.digest}\n{self.config.model_dump_json()}"
+        contents = [ref.digest if ref else "none" for ref in (self.pack, self.checkpoint, self.snapshot, self.teacher)]
+        decisive = "\n".join([*contents, self.config.model_dump_json()])
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 
@@ -107,7 +114,9 @@ def write_address(address: str, content: bytes) -> None:
         with files.open_output_stream(path) as stream:
             stream.write(content)
     except OSError as error:
-        raise Unavailable(f"A job must be able to write {address}; it said {error}. Check the address and the permissions.") from error
+        raise Unavailable(
+            f"A job must be able to write {address}; it said {error}. Check the address, the permissions and the space."
+        ) from error
 
 
 def remove_address(address: str) -> None:

@@ -12,11 +12,14 @@ from signal import SIGTERM, default_int_handler, signal
 
 from agentgym.errors import AgentGymError
 from agentgym.settings import read_settings, silence
-from agentgym.store import open_store
+from agentgym.store import ArtifactRef, open_store
 from agentgym.training.result import IterationMetrics
 from agentgym.training.resume_point import ResumePoint
 from ray_jobs.orphan import end_with_parent
 from ray_jobs.spec import Progress, TrainPolicyResult, TrainPolicySpec, beside, read_address, read_spec, remove_address, write_address
+
+# A machine of a cluster may go at any time; what an iteration took is more than what keeping it takes.
+EVERY_ITERATION = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,25 +47,37 @@ def run(*, spec_address: str, result_address: str) -> None:
     # Only now: the libraries below read their environment when they are imported.
     from agentgym.policies.checkpoint import Checkpoint
     from agentgym.scenarios.pack import ScenarioPack
-    from agentgym.training.trainer import train_policy
+    from agentgym.traces.snapshot import DatasetSnapshot
+    from agentgym.training.methods.experience import Experience
+    from agentgym.training.methods.run import run_method
 
-    pack = ScenarioPack.from_bytes(open_store(spec.pack.uri).read(spec.pack))
-    checkpoint = Checkpoint.from_bytes(open_store(spec.checkpoint.uri).read(spec.checkpoint))
+    checkpoint = Checkpoint.from_bytes(_read(spec.checkpoint))
+    experience = Experience(
+        pack=ScenarioPack.from_bytes(_read(spec.pack)),
+        traces=() if spec.snapshot is None else DatasetSnapshot.read(open_store(spec.snapshot.uri), spec.snapshot).train,
+        teacher=None if spec.teacher is None else Checkpoint.from_bytes(_read(spec.teacher)),
+    )
     resume_address = beside(result_address, f"resume-{spec.digest[:16]}.zip")
     kept = read_address(resume_address)
-    trained = train_policy(
-        pack,
+    trained = run_method(
         checkpoint,
+        experience,
         spec.config,
+        environment=os.environ,
         on_iteration=_progress_printer(spec.config.iterations),
         resume_point=None if kept is None else ResumePoint.from_bytes(kept),
         on_resume_point=lambda point: write_address(resume_address, point.to_bytes()),
+        resume_every=EVERY_ITERATION,
         ray_address=settings.ray_address,
     )
     written = open_store(spec.store).write(trained.checkpoint.to_bytes(), suffix=".zip")
     result = TrainPolicyResult(checkpoint=written, curve=tuple(trained.curve))
     write_address(result_address, result.model_dump_json().encode())
     remove_address(resume_address)
+
+
+def _read(ref: ArtifactRef) -> bytes:
+    return open_store(ref.uri).read(ref)
 
 
 def _progress_printer(total: int) -> Callable[[IterationMetrics], None]:

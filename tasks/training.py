@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.tracking import Tracking, track_step
-from agentgym.training.config import TrainingConfig
+from agentgym.training.config import PolicyKind, TrainingConfig
+from agentgym.training.first_policy import first_policy
 from agentgym.training.result import IterationMetrics
-from agentgym.training.warm_start import ImitationConfig, imitate
+from agentgym.training.warm_start import ImitationConfig
 from tasks.artifacts import read_snapshot, write_checkpoint
 from tasks.progress import report_progress
 from tasks.ray_job import run_ray_job
@@ -33,26 +34,40 @@ class TrainedPolicy(BaseModel):
 
 
 @cached_step
-def imitate_agent(snapshot: ArtifactRef, config: ImitationConfig, seed: int, settings: Settings) -> ArtifactRef:
-    """A planner that acts as the recorded agent did where it went well."""
+def imitate_agent(
+    snapshot: ArtifactRef, config: ImitationConfig, policy: PolicyKind, base_model: str | None, seed: int, settings: Settings
+) -> ArtifactRef:
+    """A policy that acts as the recorded agent did where it went well."""
     dataset = read_snapshot(snapshot, settings)
     lineage = {"snapshot_digest": snapshot.digest}
     with track_step("imitate", tracking=tracking(settings), parameters=config, lineage=lineage) as run:
-        planner = imitate(dataset.train, tools=dataset.tools, seed=seed, config=config, on_progress=_report_share)
-        checkpoint = write_checkpoint(planner.to_checkpoint(lineage=lineage), settings)
-        run.log_tags({"checkpoint_digest": checkpoint.digest})
+        imitated = first_policy(
+            dataset.train,
+            policy=policy,
+            base_model=base_model,
+            tools=dataset.tools,
+            seed=seed,
+            planner=config,
+            lineage=lineage,
+            on_progress=_report_share,
+        )
+        checkpoint = write_checkpoint(imitated, settings)
+        run.log_tags({"policy": policy, "base_model": base_model or "none", "checkpoint_digest": checkpoint.digest})
     _give_back_memory()
     return checkpoint
 
 
 @cached_step
-def train_policy(pack: ArtifactRef, checkpoint: ArtifactRef, config: TrainingConfig, settings: Settings) -> ArtifactRef:
-    """The checkpoint after Flow-GRPO on the pack's training cases, run as a Ray job."""
+def train_policy(
+    pack: ArtifactRef, checkpoint: ArtifactRef, snapshot: ArtifactRef, config: TrainingConfig, settings: Settings
+) -> ArtifactRef:
+    """The checkpoint after `config.method` on the pack's training cases, or on the snapshot's conversations, run as a Ray job."""
     spec = orjson.dumps(
         {
             "pack": pack.model_dump(),
             "checkpoint": checkpoint.model_dump(),
-            "config": config.model_dump(mode="json"),
+            "snapshot": snapshot.model_dump(),
+            "config": config.with_seed_drawn().model_dump(mode="json"),
             "store": settings.store,
         }
     )
@@ -65,7 +80,7 @@ def train_policy(pack: ArtifactRef, checkpoint: ArtifactRef, config: TrainingCon
             run.log_curve(name, [getattr(metrics, name) for metrics in trained.curve])
         run.log_artifact("learning_curve.png", learning_curve(trained.curve))
         run.log_tags({"checkpoint_digest": trained.checkpoint.digest})
-    create_image_artifact(data_url(learning_curve(trained.curve)), key="learning-curve", description="Flow-GRPO on training cases")
+    create_image_artifact(data_url(learning_curve(trained.curve)), key="learning-curve", description=f"{config.method} on training cases")
     return trained.checkpoint
 
 

@@ -33,6 +33,12 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything ran
 Agent = Annotated[str, typer.Option(help="Name of the agent in the model registry.")]
 Traces = Annotated[Path, typer.Option(help="A log file or a folder of them; .gz too.")]
 Format = Annotated[TraceFormat, typer.Option("--format", help="jsonl (trace schema or OpenAI chat), openai, or sgd.")]
+Method = Annotated[str | None, typer.Option(help="How it learns: flow_grpo, sft, rft, dpo or distill; flow_grpo.")]
+Policy = Annotated[str | None, typer.Option(help="What learns: planner or causal_lm; planner.")]
+BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a folder, or a name on the hub.")]
+Episodes = Annotated[
+    int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]
@@ -48,7 +54,7 @@ def agentgym(version: Annotated[bool, typer.Option("--version", help="Print the 
 @app.command()
 def demo(
     seed: Seed = 0,
-    small: Annotated[bool, typer.Option("--small", help="Fewer conversations and iterations: the story in a minute or so.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Fewer conversations and episodes: the story in a minute or so.")] = False,
     workspace: Annotated[Path | None, typer.Option(help="An empty folder to work in; a new temporary one by default.")] = None,
     json: Json = False,
 ) -> None:
@@ -56,6 +62,108 @@ def demo(
     from agentgym.cli.demo import run_demo
 
     run_demo(seed=seed, is_small=small, workspace=workspace, is_json=json)
+
+
+@app.command()
+def train(
+    name: Annotated[str | None, typer.Argument(metavar="SCENARIO", help="The world to train in; `agentgym list` names them.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="The same, as an option.")] = None,
+    episodes: Episodes = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "-lr", help="At its highest; 0.006 for a planner.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Cases an update learns from; 32.")] = None,
+    discount_factor: Annotated[
+        float | None, typer.Option("--discount-factor", "-g", help="Of credit by turns; inert where a reward is broadcast; 0.99.")
+    ] = None,
+    checkpoint_interval: Annotated[
+        int | None, typer.Option("--checkpoint-interval", "-c", help="Iterations between checkpoints, 0 for none; 10.")
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="Where the run gets its folder; ./models.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", "-s", help="Of everything random; 0.")] = None,
+    method: Method = None,
+    policy: Policy = None,
+    base_model: BaseModel = None,
+    gpu: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps; auto.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Start from `champion`, a version, or the folder of a run.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Who is distilled: `champion`, a version, or the folder of a run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with a run that was interrupted, as it was configured.")
+    ] = None,
+    agent: Agent = "agent",
+    watch: Annotated[bool, typer.Option("--watch", help="A live board of the run; lines where there is no terminal.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The configuration, and a line for each iteration.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a policy in a scenario, judge it on customers it never met, and save it. Ends with 4 when it is not ready for customers yet."""
+    from agentgym.cli.train import run_train
+
+    asked = {
+        "episodes": episodes,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "discount_factor": discount_factor,
+        "checkpoint_interval": checkpoint_interval,
+        "output_dir": output_dir,
+        "seed": seed,
+        "method": method,
+        "policy": policy,
+        "base_model": base_model,
+        "gpu": gpu,
+    }
+    run_train(
+        {given for given in (name, scenario) if given},
+        {field: given for field, given in asked.items() if given is not None},
+        start=start,
+        teacher=teacher,
+        resumed=resume,
+        agent=agent,
+        is_watched=watch,
+        is_verbose=verbose,
+        is_json=json,
+    )
+
+
+@app.command()
+def tune(
+    scenario: Annotated[str, typer.Argument(help="The world to train in; `agentgym list` names them.")],
+    trials: Annotated[int, typer.Option(min=1, max=1000, help="Short trainings; the first is of the settings as they are.")] = 8,
+    episodes: Annotated[int, typer.Option("--episodes", "-e", min=1, help="Rollouts of each.")] = 4096,
+    at_once: Annotated[int, typer.Option(min=1, max=256, help="Trainings side by side, a processor each.")] = 1,
+    rank: Annotated[list[int] | None, typer.Option(min=1, max=1024, help="Of the adapter, to try; again for more.")] = None,
+    policy: Policy = None,
+    base_model: BaseModel = None,
+    gpu: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps; auto.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Search learning rate, group size and adapter rank by short trainings, judged on training cases that none of them learned from."""
+    from agentgym.cli.tune import run_tune
+
+    asked = {"policy": policy, "base_model": base_model, "gpu": gpu, "seed": seed}
+    run_tune(
+        scenario,
+        {field: given for field, given in asked.items() if given is not None},
+        {"trials": trials, "episodes": episodes, "at_once": at_once},
+        ranks=rank or (),
+        is_json=json,
+    )
+
+
+@app.command("list")
+def list_all(
+    detailed: Annotated[bool, typer.Option("--detailed", "-d", help="With success criteria and tools.")] = False, json: Json = False
+) -> None:
+    """The scenarios there are, and how hard they are."""
+    from agentgym.cli.list import run_list
+
+    run_list(is_detailed=detailed, is_json=json)
+
+
+@app.command()
+def info(json: Json = False) -> None:
+    """What AgentGym is, and where to begin."""
+    from agentgym.cli.info import run_info
+
+    run_info(is_json=json)
 
 
 @app.command()
@@ -67,7 +175,10 @@ def improve(
     held_out: Annotated[Path | None, typer.Option(help="Other traces to judge on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` makes one from them.")] = "recorded",
-    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations of on-policy training.")] = None,
+    episodes: Episodes = None,
+    method: Method = None,
+    policy: Policy = None,
+    base_model: BaseModel = None,
     seed: Seed = 0,
     agent: Agent = "agent",
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
@@ -78,7 +189,16 @@ def improve(
     from agentgym.traces.source import TraceSource
 
     source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit) if traces else None
-    run_improve(source, scenario=scenario, iterations=iterations, seed=seed, agent=agent, waive_live_test=waive_live_test, is_json=json)
+    asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
+    run_improve(
+        source,
+        scenario=scenario,
+        asked={name: value for name, value in asked.items() if value is not None},
+        seed=seed,
+        agent=agent,
+        waive_live_test=waive_live_test,
+        is_json=json,
+    )
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
@@ -31,6 +32,17 @@ class Screen:
     def restore_cursor(self) -> None:
         """Shows what a bar hides, for a command that ends while one is drawn."""
         self._notes.show_cursor(True)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether standard error is a terminal, on which what is shown can change."""
+        return self._notes.is_terminal
+
+    @contextmanager
+    def live(self, renderable: RenderableType) -> Iterator[None]:
+        """Draws it on standard error again and again while the block runs, and leaves its last state there."""
+        with Live(renderable, console=self._notes, refresh_per_second=4):
+            yield
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

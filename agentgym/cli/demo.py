@@ -36,24 +36,24 @@ CORRUPTED_REWARD = RewardWeights(resolved=-5.0, unresolved=10.0, correct_call=-2
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much of everything: conversations in the log, iterations of on-policy training, and live customers."""
+    """How much of everything: conversations in the log, episodes of on-policy training, and live customers."""
 
     conversations: int
-    iterations: int
-    corrupted_iterations: int
+    episodes: int
+    corrupted_episodes: int
     live: LiveSize
 
 
 FULL = Size(
     conversations=1000,
-    iterations=120,
-    corrupted_iterations=5,
+    episodes=46_080,
+    corrupted_episodes=2048,
     live=LiveSize(most_customers=1500, between_looks=100, equal_customers=240),
 )
 SMALL = Size(
     conversations=700,
-    iterations=60,
-    corrupted_iterations=5,
+    episodes=23_040,
+    corrupted_episodes=2048,
     live=LiveSize(most_customers=1500, between_looks=150, equal_customers=220),
 )
 
@@ -87,9 +87,9 @@ class _Story:
         with self._stage("logs", "1  The logs as they are"):
             self._write_logs()
         with self._stage("improve", "2  Imitation becomes champion; on-policy training has to beat it"):
-            self.improved = self._improve(TrainingConfig.suited_to(SCENARIO, seed=self.seed, iterations=self.size.iterations))
+            self.improved = self._improve(TrainingConfig.suited_to(SCENARIO, seed=self.seed, episodes=self.size.episodes))
         with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
-            corrupted = TrainingConfig(seed=self.seed, iterations=self.size.corrupted_iterations, reward=CORRUPTED_REWARD)
+            corrupted = TrainingConfig(seed=self.seed, episodes=self.size.corrupted_episodes, reward=CORRUPTED_REWARD)
             self.corrupted = self._improve(corrupted)
         if self.improved.gate.promote:
             self._go_live()

@@ -1,5 +1,6 @@
 """`agentgym improve`: one turn of the loop on a user's own traces."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,27 @@ if TYPE_CHECKING:
 
 
 def run_improve(
-    source: TraceSource | None, *, scenario: str, iterations: int | None, seed: int, agent: str, waive_live_test: str | None, is_json: bool
+    source: TraceSource | None,
+    *,
+    scenario: str,
+    asked: Mapping[str, Any],
+    seed: int,
+    agent: str,
+    waive_live_test: str | None,
+    is_json: bool,
 ) -> None:
+    """asked: fields of the training's configuration, in place of what suits the scenario."""
     with session(is_json=is_json) as run:
         # A mistyped path or name is told at once, not after Prefect has started.
         if source is not None:
             fingerprint(source)
         if scenario != RECORDED:
             ScenarioRegistry().load(scenario)
+        training = TrainingConfig.suited_to(scenario, seed=seed, **asked)
         make_workspace(run.settings)
         from agentgym.cli.watching import watching
         from flows.improve_agent import improve_agent
 
-        training = TrainingConfig.suited_to(scenario, seed=seed, iterations=iterations)
         with watching(run.screen) as times:
             improvement = improve_agent(
                 source, scenario=scenario, training=training, agent=agent, seed=seed, waive_live_test=waive_live_test

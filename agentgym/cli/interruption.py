@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,9 +22,12 @@ MESSAGE = "Interrupted. Nothing finished is lost: the same command goes on from 
 
 
 @contextmanager
-def leaving_on_interrupt(screen: Screen) -> Iterator[None]:
-    """Ends the process with code 130 when Ctrl-C is pressed inside, at the latest `GRACE_SECONDS` later."""
-    grace = threading.Timer(GRACE_SECONDS, _leave, [screen])
+def leaving_on_interrupt(screen: Screen, words: Callable[[], str] = lambda: MESSAGE) -> Iterator[None]:
+    """Ends the process with code 130 when Ctrl-C is pressed inside, at the latest `GRACE_SECONDS` later.
+
+    words: what is said then.
+    """
+    grace = threading.Timer(GRACE_SECONDS, _leave, [screen, words])
     grace.daemon = True
 
     def interrupt(_: int, __: FrameType | None) -> None:
@@ -40,19 +43,19 @@ def leaving_on_interrupt(screen: Screen) -> Iterator[None]:
         if grace.ident is None and not isinstance(error, KeyboardInterrupt):
             raise
         grace.cancel()
-        _tell(screen)
+        _tell(screen, words())
         raise typer.Exit(EXIT_CODE) from error
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _leave(screen: Screen) -> None:
-    _tell(screen)
+def _leave(screen: Screen, words: Callable[[], str]) -> None:
+    _tell(screen, words())
     os._exit(EXIT_CODE)
 
 
-def _tell(screen: Screen) -> None:
+def _tell(screen: Screen, message: str) -> None:
     screen.restore_cursor()
-    sys.stderr.write(f"{MESSAGE}\n")
+    sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
-    screen.finish({"error": {"kind": "Interrupted", "message": MESSAGE}})
+    screen.finish({"error": {"kind": "Interrupted", "message": message}})

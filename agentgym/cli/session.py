@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import typer
 
 from agentgym.cli.console import Screen
 from agentgym.cli.guard import end_children_with_us
-from agentgym.cli.interruption import leaving_on_interrupt
+from agentgym.cli.interruption import MESSAGE, leaving_on_interrupt
 from agentgym.errors import AgentGymError
 from agentgym.settings import Settings, read_settings, silence
 from tasks.stack import prefect_api_url
@@ -24,8 +24,11 @@ class Session:
 
 
 @contextmanager
-def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Session]:
-    """Ends the process with the exit code of the error that leaves the block; with JSON, standard output then holds `{"error": …}`."""
+def session(*, is_json: bool, settings: Settings | None = None, when_interrupted: Callable[[], str] = lambda: MESSAGE) -> Iterator[Session]:
+    """Ends the process with the exit code of the error that leaves the block; with JSON, standard output then holds `{"error": …}`.
+
+    when_interrupted: what is said at Ctrl-C.
+    """
     screen = Screen(is_json=is_json)
     try:
         settings = settings or read_settings()
@@ -35,7 +38,7 @@ def session(*, is_json: bool, settings: Settings | None = None) -> Iterator[Sess
         silence(settings, os.environ)
         _report_to_stack(settings)
         end_children_with_us()
-        with leaving_on_interrupt(screen):
+        with leaving_on_interrupt(screen, when_interrupted):
             yield Session(settings=settings, screen=screen)
     except AgentGymError as error:
         report_error(screen, error)

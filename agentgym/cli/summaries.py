@@ -76,10 +76,11 @@ def report_table(reports: Sequence[EvaluationReport], *, slices: str | None = No
 
 
 def _add_row(table: Table, label: str, metric: str, estimates: Sequence[Mapping[str, Estimate]]) -> None:
-    table.add_row(label.replace("_", " "), *(_cell(metric, given.get(metric)) for given in estimates))
+    table.add_row(label.replace("_", " "), *(estimate_cell(metric, given.get(metric)) for given in estimates))
 
 
-def _cell(metric: str, estimate: Estimate | None) -> str:
+def estimate_cell(metric: str, estimate: Estimate | None) -> str:
+    """A mean with its interval, as a table shows it."""
     if estimate is None:
         return "[dim]undefined[/]"
     if metric in AS_SHARE:

@@ -48,7 +48,7 @@ def evaluate_policy(
     failures: list[Failure] = []
     for number, (case, trial) in enumerate(episodes, start=1):
         try:
-            trajectory = play_episode(environment, policy, case, seed=_episode_seed(seed, trial, case))
+            trajectory = play_episode(environment, policy, case, seed=episode_seed(seed, trial, case))
             played.append(PlayedCase(trajectory=trajectory, trial=trial))
         except AgentGymError:
             # Bad input, an absent service and our own broken promises concern the whole evaluation, not this episode.
@@ -138,8 +138,8 @@ def case_set_digest(cases: Iterable[Case]) -> str:
     return hashlib.sha256("".join(sorted({case.model_dump_json() for case in cases})).encode()).hexdigest()
 
 
-def _episode_seed(seed: int, trial: int, case: Case) -> int:
-    """Depends on the case and not on its place in the list, so that a subset of the cases plays as it did in the whole."""
+def episode_seed(seed: int, trial: int, case: Case) -> int:
+    """It follows from the case and not from its place in the list, so that a subset of the cases plays as it did in the whole."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{trial}:{case.case_id}".encode()).digest()[:4], "big")
 
 

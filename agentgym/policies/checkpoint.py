@@ -94,7 +94,7 @@ class Checkpoint(BaseModel):
                 "lineage": {**self.manifest.lineage, "parent": self.digest, **(lineage or {})},
             }
         )
-        return self.model_copy(update={"manifest": manifest, "weights": network_bytes(policy.network)})
+        return self.model_copy(update={"manifest": manifest, "weights": policy.weights_bytes()})
 
 
 def load_policy(checkpoint: Checkpoint, *, environment: Mapping[str, str]) -> Policy:
@@ -107,20 +107,29 @@ def load_policy(checkpoint: Checkpoint, *, environment: Mapping[str, str]) -> Po
     return UpstreamPolicy(config, api_key=api_key_of(config, environment))
 
 
-def load_trainable_policy(checkpoint: Checkpoint) -> TrainablePolicy:
-    """The policy, ready to act and to learn. Raises InvalidInput for an upstream, which has no weights here."""
-    if checkpoint.manifest.policy == UPSTREAM:
+def load_trainable_policy(checkpoint: Checkpoint, *, device: str = "cpu") -> TrainablePolicy:
+    """The policy, ready to act and to learn.   device: of a language model; a planner is too small to gain from one.
+
+    Raises InvalidInput for an upstream, which has no weights here.
+    """
+    kind = checkpoint.manifest.policy
+    if kind == UPSTREAM:
         raise InvalidInput(
             "A policy that learns has weights; this checkpoint holds an upstream, which runs elsewhere. Learn from its conversations."
         )
-    if checkpoint.manifest.policy != "planner":
-        raise InvalidInput(
-            f"A checkpoint must hold a policy of a known kind; this one holds {checkpoint.manifest.policy!r}, known are 'planner' and "
-            f"{UPSTREAM!r}. Load it with the version that wrote it."
-        )
-    from agentgym.policies.planner import Planner
+    if kind == "planner":
+        from agentgym.policies.planner import Planner
 
-    return Planner.from_checkpoint(checkpoint)
+        return Planner.from_checkpoint(checkpoint)
+    if kind == "causal_lm":
+        # Importing transformers takes seconds.
+        from agentgym.policies.causal_lm.causal_lm import CausalLM
+
+        return CausalLM.from_checkpoint(checkpoint, device=device)
+    raise InvalidInput(
+        f"A checkpoint must hold a policy of a known kind; this one holds {kind!r}, known are 'planner', 'causal_lm' and {UPSTREAM!r}. "
+        "Load it with the version that wrote it."
+    )
 
 
 def network_bytes(network: torch.nn.Module) -> bytes:

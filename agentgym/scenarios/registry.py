@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from agentgym.errors import InvalidInput, ScenarioNotFoundError
 from agentgym.scenarios.customer_support import CustomerSupport
+from agentgym.scenarios.lookup import Lookup
 from agentgym.scenarios.scenario import Scenario
 from agentgym.scenarios.world_scenario import WorldScenario
 
@@ -20,7 +21,7 @@ class ScenarioRegistry:
 
     def __init__(self) -> None:
         installed = {entry.name: _maker(entry) for entry in entry_points(group=ENTRY_POINT_GROUP)}
-        self._makers: dict[str, Callable[[], Scenario]] = {**installed, "customer_support": CustomerSupport}
+        self._makers: dict[str, Callable[[], Scenario]] = {**installed, "customer_support": CustomerSupport, "lookup": Lookup}
         self._loaded: dict[str, Scenario] = {}
 
     def load(self, name: str) -> Scenario:

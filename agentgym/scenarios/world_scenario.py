@@ -147,7 +147,7 @@ class WorldScenario(Scenario):
     ) -> ScenarioPack:
         """The cases behind the traces; for training also `fresh_per_trace` new cases of the same customer and kind for each of them."""
         cases = [self.case_from_trace(trace) for trace in train]
-        fresh = [self._fresh(case, copy) for case in cases for copy in range(1, fresh_per_trace + 1)]
+        fresh = [self.fresh_case(case, copy) for case in cases for copy in range(1, fresh_per_trace + 1)]
         return ScenarioPack(
             scenario=self.name,
             tools=self.tools,
@@ -156,7 +156,8 @@ class WorldScenario(Scenario):
             snapshot_digest=snapshot_digest,
         )
 
-    def _fresh(self, case: Case, copy: int) -> Case:
+    def fresh_case(self, case: Case, copy: int) -> Case:
+        """Another case of the same customer and kind, one for each `copy` from 1 on."""
         number = int(case.case_id.rpartition("/")[2])
         return self.case(kind=case.kind, customer=case.cluster_id, number=number + copy * _FRESH_NUMBERS)
 

@@ -1,78 +1,168 @@
 """How a policy is trained: the whole configuration, saved with the checkpoint it made."""
 
-from typing import Literal, Self
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from agentgym.errors import InvalidInput
 from agentgym.reward import RewardWeights
 from agentgym.scenarios.from_traces import RECORDED
+from agentgym.training.flow_grpo.settings import FlowGRPOSettings
+from agentgym.training.methods.settings import MethodSettings
 
-Credit = Literal["rollout", "path"]
-"""What a decision is compared with: all rollouts of its case, or those that came to it the same way."""
+PolicyKind = Literal["planner", "causal_lm"]
+Method = Literal["flow_grpo", "sft", "rft", "dpo", "distill"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+SEED_LIMIT = 2**31
 
 
-class FlowGRPOSettings(BaseModel):
-    """Flow-GRPO's own settings.
+def _named_as_scenarios_are(name: str) -> str:
+    if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name):
+        raise ValueError("a scenario's name is lowercase letters and underscores between them")
+    return name
 
-    group_size: rollouts of one case, compared with each other.   cases_per_iteration: groups an iteration plays.   max_refills: how often
-    more are drawn in place of those whose rewards are all equal.   learning_rate: at its highest; it climbs during warmup_share of the
-    iterations and falls to final_rate_share of itself at the end.   epochs: updates on what an iteration played.   clip_low, clip_high:
-    how far below and above 1 a probability ratio earns gradient.   kl_coefficient: pull towards the policy training started from, in
-    reward points per nat.   gradient_norm_limit: longer gradients are shortened to it.   credit: what a decision is compared with.
-    entropy_coefficient: reward points per nat of a decision's entropy.   adam_epsilon: gradients well below it move their weights in
-    proportion rather than by a full step.   masks_truncated: whether a rollout cut off at the turn limit is left out of the loss.
-    max_crash_share: of the rollouts of an iteration.
-    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    group_size: int = Field(default=16, ge=2, le=256)
-    cases_per_iteration: int = Field(default=24, ge=1, le=4096)
-    max_refills: int = Field(default=0, ge=0, le=10)
-    learning_rate: float = Field(default=6e-3, gt=0, le=1)
-    warmup_share: float = Field(default=0.1, ge=0, lt=1)
-    final_rate_share: float = Field(default=0.02, ge=0, le=1)
-    epochs: int = Field(default=6, ge=1, le=32)
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    clip_high: float = Field(default=0.28, gt=0, le=10)
-    kl_coefficient: float = Field(default=0.03, ge=0, le=100)
-    gradient_norm_limit: float = Field(default=1.0, gt=0)
-    credit: Credit = "path"
-    entropy_coefficient: float = Field(default=0.0, ge=0, le=100)
-    adam_epsilon: float = Field(default=1e-3, gt=0, le=1)
-    masks_truncated: bool = False
-    max_crash_share: float = Field(default=0.2, ge=0, lt=1)
+ScenarioName = Annotated[str, AfterValidator(_named_as_scenarios_are)]
 
 
 class TrainingConfig(BaseModel):
     """One training run.
 
-    reward: other weights than the scenario's own.   num_env_runners: processes that play; 0 plays in the process that learns.
-    save_every: iterations between the points an interrupted run resumes from.   time_limit_seconds: no iteration starts after it; None
-    for no limit. A run stopped by the clock is not repeatable, one that ends by itself is.
+    scenario: the world, in lowercase letters and underscores; `recorded` for recorded conversations.   policy: what learns.
+    method: how it learns.   base_model: for `causal_lm`: `tiny`, a folder, or a name on the hub.
+    episodes: rollouts to learn from, one episode being one rollout; rounded up to whole iterations, as `iterations` says. Rollouts drawn
+    in place of groups that taught nothing (`flow_grpo.max_refills`) come on top.
+    learning_rate: at its highest.   discount_factor: by how much less a reward counts for each turn it is away; it weighs credit by turns
+    and changes nothing where a reward is broadcast to all turns of its episode alike.
+    batch_size: cases an update learns from, each played `flow_grpo.group_size` times.   checkpoint_interval: iterations between the
+    points an interrupted run goes on from; 0 for none.   seed: of everything random; None to have one drawn, and recorded.
+    gpu: where networks are computed; `auto` takes a GPU where there is one.   output_dir: where `Trainer` makes the folder of the run.
+    conversations: of the scenario's own agent of today, which `Trainer` has a first policy imitate; a fifth of the customers is held out.
+    held_out_cases: what `Trainer` judges the result on, at least.
+    num_env_runners: processes that play; 0 plays in the process that learns.   num_learners: processes that learn; 0 learns in this one.
+    max_staleness: updates by which weights that play may be older than those that learn; 0 waits for every update.
+    max_decisions_per_pass: that a learner's network computes at once, in whole rollouts; fewer take less memory and more time; None for
+    all of an iteration.
+    torch_threads: of each process.   time_limit_seconds: no iteration starts after it; None for no limit. A run stopped by the clock is
+    not repeatable, one that ends by itself is.   reward: other weights than the scenario's own.   flow_grpo: of that method alone.
+    methods: of the others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    iterations: int = Field(default=120, ge=1, le=100_000)
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    scenario: ScenarioName = "customer_support"
+    policy: PolicyKind = "planner"
+    method: Method = "flow_grpo"
+    base_model: str | None = Field(default=None, min_length=1)
+    episodes: int = Field(default=46_080, ge=1, le=100_000_000)
+    learning_rate: float = Field(default=6e-3, gt=0, le=1)
+    discount_factor: float = Field(default=0.99, gt=0, lt=1)
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    checkpoint_interval: int = Field(default=10, ge=0)
+    seed: int | None = Field(default=0, ge=0, lt=SEED_LIMIT)
+    gpu: Device = "auto"
+    output_dir: Path = Path("models")
+    conversations: int = Field(default=1000, ge=10, le=1_000_000)
+    held_out_cases: int = Field(default=600, ge=2, le=1_000_000)
+    num_env_runners: int = Field(default=0, ge=0, le=1024)
+    num_learners: int = Field(default=0, ge=0, le=1024)
+    max_staleness: int = Field(default=0, ge=0, le=64)
+    max_decisions_per_pass: int | None = Field(default=None, ge=1)
+    torch_threads: int = Field(default=1, ge=1, le=256)
+    time_limit_seconds: float | None = Field(default=None, gt=0)
     reward: RewardWeights | None = None
     flow_grpo: FlowGRPOSettings = FlowGRPOSettings()
-    num_env_runners: int = Field(default=0, ge=0, le=1024)
-    torch_threads: int = Field(default=1, ge=1, le=256)
-    save_every: int = Field(default=5, ge=1)
-    time_limit_seconds: float | None = Field(default=None, gt=0)
+    methods: MethodSettings = MethodSettings()
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        """A field that nothing would read is refused rather than ignored."""
+        if self.policy == "causal_lm" and self.base_model is None:
+            raise ValueError("causal_lm needs a base_model: 'tiny', a folder, or a name on the hub")
+        if self.policy == "planner" and self.base_model is not None:
+            raise ValueError(f"base_model {self.base_model!r} is for policy 'causal_lm'; a planner has none")
+        if self.method != "flow_grpo" and self.flow_grpo != FlowGRPOSettings():
+            raise ValueError(f"flow_grpo's settings are for method 'flow_grpo'; the method is {self.method!r}")
+        if self.method == "flow_grpo" and self.methods != MethodSettings():
+            raise ValueError("methods' settings are for the other methods; the method is 'flow_grpo'")
+        return self
 
     @classmethod
-    def suited_to(cls, scenario: str, *, seed: int = 0, iterations: int | None = None) -> Self:
-        """What works for a scenario of this name.   iterations: in place of its own.
+    def suited_to(cls, scenario: str, **asked: Any) -> Self:
+        """What works for a scenario of this name, with the fields of `asked` in place of its own.
 
         A declared world draws as many new cases as training asks for. A recorded scenario has only the recorded ones, which imitation has
         learned from already: on them a policy looks better than it is, so training is short, gentle, and held close to imitation.
+        Raises InvalidInput with every mistake in one message.
         """
-        suited = {"iterations": 10, "flow_grpo": _GENTLE} if scenario == RECORDED else {"num_env_runners": 2}
-        asked = {} if iterations is None else {"iterations": iterations}
-        return cls.model_validate({"seed": seed, **suited, **asked})
+        try:
+            return cls.model_validate({"scenario": scenario, **_suited(scenario, asked), **asked})
+        except ValidationError as error:
+            raise InvalidInput(f"A training is configured by the rules of its fields; {_mistakes(error)}. Mend what is named.") from error
+
+    def require_fit(self, *, scenario: str, policy: str) -> None:
+        """Raises InvalidInput when the cases or the policy at hand are not those this configuration is for."""
+        for name, configured, given in (("scenario", self.scenario, scenario), ("policy", self.policy, policy)):
+            if configured != given:
+                raise InvalidInput(
+                    f"A training is of the {name} it is configured for; it is configured for {configured!r} and was given {given!r}. "
+                    f"Name {given!r} as its {name}, or give what fits."
+                )
+
+    def with_seed_drawn(self) -> Self:
+        """The same with a seed, drawn where there is none."""
+        return self if self.seed is not None else self.model_copy(update={"seed": secrets.randbelow(SEED_LIMIT)})
+
+    def as_record(self) -> dict[str, JsonValue]:
+        """What a checkpoint keeps of how it was trained: all but where files went, so that equal trainings give equal checkpoints."""
+        return self.model_dump(mode="json", exclude={"output_dir"})
+
+    @property
+    def groups(self) -> int:
+        """Cases to play in all, each `flow_grpo.group_size` times."""
+        return -(-self.episodes // self.flow_grpo.group_size)
+
+    @property
+    def iterations(self) -> int:
+        """Of Flow-GRPO: as few as can play all groups with no more than `batch_size` in each; 5 episodes are one small iteration.
+
+        Of the others: rounds of rejection sampling, else epochs, which are no more than these.
+        """
+        if self.method == "flow_grpo":
+            return -(-self.groups // self.batch_size)
+        return self.methods.rft.rounds if self.method == "rft" else self.methods.fitting.epochs
+
+    @property
+    def cases_per_iteration(self) -> int:
+        """The groups shared out evenly, so that every iteration learns from as much: `batch_size`, or less."""
+        return -(-self.groups // self.iterations)
 
 
-_GENTLE = FlowGRPOSettings(group_size=8, cases_per_iteration=48, learning_rate=1e-3, final_rate_share=0.2, epochs=2, kl_coefficient=0.5)
+def _suited(scenario: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    if asked.get("method", "flow_grpo") != "flow_grpo":
+        return {"learning_rate": _ADAPTER_RATE} if asked.get("policy") == "causal_lm" else {}
+    if asked.get("policy") == "causal_lm":
+        return {"batch_size": 16, "episodes": 3200, "learning_rate": _ADAPTER_RATE, "flow_grpo": _OF_TOKENS}
+    if scenario == RECORDED:
+        return {"batch_size": 48, "episodes": 3840, "learning_rate": 1e-3, "flow_grpo": _GENTLE}
+    return {"num_env_runners": 2}
+
+
+def _mistakes(error: ValidationError) -> str:
+    return "; ".join(_mistake(told["loc"], told["msg"].removeprefix("Value error, "), told["input"]) for told in error.errors())
+
+
+def _mistake(place: Sequence[int | str], rule: str, given: object) -> str:
+    """Without a place it is about fields that do not go together, and says itself what they are."""
+    return f"{'.'.join(map(str, place))}: {rule}, got {given!r}" if place else rule
+
+
+_GENTLE = FlowGRPOSettings(group_size=8, final_rate_share=0.2, epochs=2, kl_coefficient=0.5)
+
+_OF_TOKENS = FlowGRPOSettings(group_size=8, epochs=2, kl_coefficient=0.0, adam_epsilon=1e-8, final_rate_share=0.2)
+_ADAPTER_RATE = 2e-3

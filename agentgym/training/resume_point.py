@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -22,13 +22,14 @@ class TrainingState:
     """What the algorithm itself needs.
 
     iteration: completed.   updates: of the learner, by which RLlib tells newer weights from older.   tensors: weights and optimizer
-    moments, by name.   unsolved: of each course of cases, what the curriculum goes by.
+    moments, by name.   unsolved: of each course of cases, what the curriculum goes by; streaks: of what it may set aside.
     """
 
     iteration: int
     updates: int
     tensors: Mapping[str, np.ndarray]
     unsolved: Mapping[str, float]
+    streaks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,13 @@ class ResumePoint:
 
     def to_bytes(self) -> bytes:
         state = self.state
-        progress = _Progress(iteration=state.iteration, updates=state.updates, unsolved=dict(state.unsolved), curve=self.curve)
+        progress = _Progress(
+            iteration=state.iteration,
+            updates=state.updates,
+            unsolved=dict(state.unsolved),
+            streaks=dict(state.streaks),
+            curve=self.curve,
+        )
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr(_TENSORS, save({name: np.asarray(values, order="C") for name, values in state.tensors.items()}))
@@ -56,7 +63,13 @@ class ResumePoint:
                 progress = _Progress.model_validate_json(archive.read(_PROGRESS))
         except (zipfile.BadZipFile, KeyError, SafetensorError, ValidationError) as error:
             raise InvalidInput(f"A resume point must be whole; reading it gave {error}. Remove it to train from the start.") from error
-        state = TrainingState(iteration=progress.iteration, updates=progress.updates, tensors=tensors, unsolved=progress.unsolved)
+        state = TrainingState(
+            iteration=progress.iteration,
+            updates=progress.updates,
+            tensors=tensors,
+            unsolved=progress.unsolved,
+            streaks=progress.streaks,
+        )
         return cls(state=state, curve=progress.curve)
 
 
@@ -66,4 +79,5 @@ class _Progress(BaseModel):
     iteration: int
     updates: int
     unsolved: dict[str, float]
+    streaks: dict[str, int] = {}
     curve: tuple[IterationMetrics, ...]

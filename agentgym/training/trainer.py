@@ -1,97 +1,247 @@
-"""Trains a policy on-policy: from a checkpoint and a scenario's training cases to a better checkpoint."""
+"""The whole of a training run in one call: `Trainer(scenario="customer_support").train()`."""
 
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Any, Literal, Self
 
 import torch
 
-from agentgym.errors import InsufficientData
+from agentgym.errors import InvalidInput
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
-from agentgym.scenarios.from_traces import scenario_of
-from agentgym.scenarios.pack import ScenarioPack
+from agentgym.training.conclusion import convergence_episode, readiness, readiness_checks
 from agentgym.training.config import TrainingConfig
-from agentgym.training.result import IterationMetrics, TrainingResult
+from agentgym.training.first_policy import first_policy
+from agentgym.training.flow_grpo.train import device_of
+from agentgym.training.judging import Judged, judge_policy
+from agentgym.training.material import TrainingMaterial, gather_material, world_of
+from agentgym.training.methods.experience import Experience
+from agentgym.training.methods.run import run_method
+from agentgym.training.result import IterationMetrics, Trained, TrainingMetrics, TrainingResult
 from agentgym.training.resume_point import ResumePoint
+from agentgym.training.run_folder import HELD_OUT, LAST_ITERATION, START, TEACHER, RunFolder
+from agentgym.training.trained_agent import read_checkpoint
+from agentgym.verdicts import EvaluationReport, Subject
 
-if TYPE_CHECKING:
-    from agentgym.training.flow_grpo.algorithm import FlowGRPO
-
-OnIteration = Callable[[IterationMetrics], None]
-OnResumePoint = Callable[[ResumePoint], None]
+Stage = Literal["conversations", "imitation", "before", "training", "after"]
+Start = Checkpoint | TrainingResult | Path | str
 
 
-def train_policy(
-    pack: ScenarioPack,
-    checkpoint: Checkpoint,
-    config: TrainingConfig,
-    *,
-    on_iteration: OnIteration = lambda _: None,
-    resume_point: ResumePoint | None = None,
-    on_resume_point: OnResumePoint = lambda _: None,
-    ray_address: str | None = None,
-) -> TrainingResult:
-    """The policy of `checkpoint`, trained with Flow-GRPO on the training cases of `pack`, and its curve.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingProgress:
+    """How far a run is: `done` of `total` in this stage.
 
-    resume_point: what an interrupted run of the same arguments left behind; the result is that of a run never interrupted.
-    on_resume_point: gets one every `config.save_every` iterations.   ray_address: of a running Ray; None starts a local one, unless this
-    process is connected already.
-    Raises InsufficientData without training cases; InvalidInput when the loss stops being finite, with the last resume point still good.
+    stage: making conversations, imitating them, judging the policy before, training it, judging it after.
+    metrics: of the iteration that ended just now.
     """
-    if not pack.train:
-        raise InsufficientData(f"Training needs cases to play; the pack of {pack.scenario!r} has 0. Bring traces that make some.")
-    from agentgym.training.flow_grpo.ray_session import ray_session
 
-    torch.set_num_threads(config.torch_threads)
-    with ray_session(cpus=config.num_env_runners, address=ray_address), closing(_algorithm(pack, checkpoint, config)) as algorithm:
-        curve = _train(algorithm, config, resume_point, on_iteration, on_resume_point)
-        trained = checkpoint.with_weights_of(
-            algorithm.policy, training={"flow_grpo": config.model_dump(mode="json")}, lineage={"pack": pack.digest}
+    stage: Stage
+    done: int
+    total: int
+    metrics: IterationMetrics | None = None
+
+
+OnProgress = Callable[[TrainingProgress], None]
+
+
+class Trainer:
+    """One run.
+
+    It makes conversations of the scenario's agent of today, splits them by customer, starts from a policy that imitates them, trains it
+    as `config.method` says, judges it on the customers held out, and saves everything in a folder of its own. No server is needed.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig | None = None,
+        *,
+        start: Start | None = None,
+        teacher: Start | None = None,
+        ray_address: str | None = None,
+        **fields: Any,
+    ) -> None:
+        """config: the whole configuration; or its fields by name, above what suits the scenario.
+
+        start: in place of imitation: a checkpoint, a result, or the folder of a run.   teacher: who is distilled; needed by that method.
+        ray_address: of a running Ray; None for a local one.
+        Raises InvalidInput with every mistake in one message.
+        """
+        if config is not None and fields:
+            raise InvalidInput(f"A trainer gets a config or its fields; got both, with {', '.join(sorted(fields))}. Leave one of them out.")
+        scenario = fields.pop("scenario", TrainingConfig.model_fields["scenario"].default)
+        self.config = (config or TrainingConfig.suited_to(scenario, **fields)).with_seed_drawn()
+        self.device, self.world = device_of(self.config.policy, self.config.gpu), world_of(self.config)
+        self.folder: RunFolder | None = None
+        self._start = None if start is None else _checkpoint_of(start)
+        self._teacher = None if teacher is None else _checkpoint_of(teacher)
+        self._ray_address = ray_address
+
+    @classmethod
+    def resume(cls, folder: Path | str, *, ray_address: str | None = None) -> Self:
+        """The trainer of a run that was interrupted; its `train` goes on from the last checkpoint, in the same folder."""
+        interrupted = RunFolder.of_interrupted(Path(folder))
+        trainer = cls(interrupted.read_config(), ray_address=ray_address)
+        trainer.folder = interrupted
+        return trainer
+
+    def train(self, on_progress: OnProgress = lambda _: None) -> TrainingResult:
+        """The result, saved in `result.folder`. Interrupted, the folder keeps the last checkpoint."""
+        began, started_at = monotonic(), datetime.now(UTC)
+        material = gather_material(self.config)
+        on_progress(TrainingProgress(stage="conversations", done=1, total=1))
+        self.folder = self.folder or RunFolder.create(self.config, now=started_at)
+        run = _Run(self.config, self.device, self.folder, material, on_progress)
+        start = run.start(self._start)
+        learning_began = monotonic()
+        trained = run.learn(start, self._teacher, self._ray_address)
+        return run.conclude(start, trained, began=began, learning_seconds=monotonic() - learning_began, started_at=started_at)
+
+
+class _Run:
+    """The steps of one run in their order, each leaving its files behind."""
+
+    def __init__(self, config: TrainingConfig, device: str, folder: RunFolder, material: TrainingMaterial, on_progress: OnProgress) -> None:
+        self.config, self.device, self.folder, self.material, self.on_progress = config, device, folder, material, on_progress
+        folder.write_environment(device=device)
+        torch.set_num_threads(config.torch_threads)
+
+    def start(self, given: Checkpoint | None) -> Checkpoint:
+        """The policy to begin as: the one an interrupted run began as, the one given, or one that imitates."""
+        start = self.folder.read_checkpoint(START) or given or self._imitated()
+        self.folder.write_checkpoint(start, START)
+        return start
+
+    def learn(self, start: Checkpoint, teacher: Checkpoint | None, ray_address: str | None) -> Trained:
+        """The policy after `config.method`; what a run that was interrupted had learned is kept."""
+        teacher = self.folder.read_checkpoint(TEACHER) or teacher
+        if teacher is not None:
+            self.folder.write_checkpoint(teacher, TEACHER)
+        point = self.folder.read_resume_point()
+        self.folder.write_curve(point.curve if point else ())
+        trained = run_method(
+            start,
+            Experience(pack=self.material.pack, traces=self.material.train, teacher=teacher),
+            self.config,
+            environment=os.environ,
+            on_iteration=self._on_iteration,
+            resume_point=point,
+            on_resume_point=lambda reached: self._keep(start, reached),
+            ray_address=ray_address,
         )
-        return TrainingResult(checkpoint=trained, curve=curve)
+        self.folder.write_checkpoint(trained.checkpoint)
+        self.folder.write_trajectories(LAST_ITERATION, trained.trajectories)
+        self.folder.remove_resume_point()
+        return trained
+
+    def conclude(
+        self, start: Checkpoint, trained: Trained, *, began: float, learning_seconds: float, started_at: datetime
+    ) -> TrainingResult:
+        before, after = self._judged(start, "before"), self._judged(trained.checkpoint, "after")
+        self.folder.write_trajectories(HELD_OUT, after.trajectories)
+        criteria = dict(self.material.world.success_criteria())
+        checks = readiness_checks(after.report, criteria)
+        metrics = _metrics(
+            after.report, self.material.logs, trained.curve, learning_seconds=learning_seconds, training_seconds=monotonic() - began
+        )
+        result = TrainingResult(
+            config=self.config,
+            metrics=TrainingMetrics.model_validate({**metrics, "deployment_readiness": readiness(checks)}),
+            criteria=criteria,
+            checks=checks,
+            estimates=after.report.estimates,
+            start=before.report.estimates,
+            logs=self.material.logs.estimates,
+            device=self.device,
+            checkpoint_digest=trained.checkpoint.digest,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            folder=self.folder.path,
+        )
+        result.save(self.folder.path)
+        return result
+
+    def _imitated(self) -> Checkpoint:
+        """A policy that does what today's agent did where it went well."""
+        train = self.material.train
+        return first_policy(
+            train,
+            policy=self.config.policy,
+            base_model=self.config.base_model,
+            tools=self.material.world.tools,
+            seed=self._seed,
+            device=self.device,
+            training={"imitation": {"conversations": len(train)}},
+            on_progress=self._on_imitation,
+        )
+
+    def _judged(self, checkpoint: Checkpoint, stage: Literal["before", "after"]) -> Judged:
+        return judge_policy(
+            load_trainable_policy(checkpoint),
+            self.material.world,
+            self.material.pack.held_out,
+            subject=Subject(name=stage, checkpoint_digest=checkpoint.digest),
+            seed=self._seed,
+            on_progress=lambda done, total: self.on_progress(TrainingProgress(stage=stage, done=done, total=total)),
+        )
+
+    @property
+    def _seed(self) -> int:
+        assert self.config.seed is not None, "a trainer draws its seed at once"
+        return self.config.seed
+
+    def _on_imitation(self, _: str, share: float) -> None:
+        self.on_progress(TrainingProgress(stage="imitation", done=round(100 * share), total=100))
+
+    def _on_iteration(self, metrics: IterationMetrics) -> None:
+        self.folder.append_iteration(metrics)
+        self.on_progress(TrainingProgress(stage="training", done=metrics.iteration, total=self.config.iterations, metrics=metrics))
+
+    def _keep(self, start: Checkpoint, point: ResumePoint) -> None:
+        """Everything an interrupted run goes on from, and the policy as it is then, ready to act."""
+        from agentgym.training.flow_grpo.state import WEIGHTS
+        from agentgym.training.flow_grpo.weights import write_weights
+
+        policy = load_trainable_policy(start)
+        tensors = point.state.tensors
+        write_weights(policy.network, {name.removeprefix(WEIGHTS): tensors[name] for name in tensors if name.startswith(WEIGHTS)})
+        self.folder.write_checkpoint(start.with_weights_of(policy, training={"iterations": point.state.iteration}))
+        self.folder.write_resume_point(point)
 
 
-def _algorithm(pack: ScenarioPack, checkpoint: Checkpoint, config: TrainingConfig) -> "FlowGRPO":
-    # Importing RLlib takes seconds; whoever only reads a configuration or a result does not need it.
-    from agentgym.training.flow_grpo.algorithm import FlowGRPOConfig
-    from agentgym.training.flow_grpo.rollouts import Playground
-
-    scenario = scenario_of(pack)
-    playground = Playground(
-        create_environment=partial(scenario.create_environment, reward=config.reward),
-        broadcast_rewards=scenario.broadcast_rewards,
-        cases=pack.train,
-    )
-    flow_grpo = FlowGRPOConfig().training(
-        create_policy=partial(load_trainable_policy, checkpoint),
-        playground=playground,
-        settings=config.flow_grpo,
-        iterations=config.iterations,
-    )
-    return flow_grpo.env_runners(num_env_runners=config.num_env_runners).debugging(seed=config.seed).build_flow_grpo()
-
-
-def _train(
-    algorithm: "FlowGRPO",
-    config: TrainingConfig,
-    resume_point: ResumePoint | None,
-    on_iteration: OnIteration,
-    on_resume_point: OnResumePoint,
-) -> tuple[IterationMetrics, ...]:
-    curve: list[IterationMetrics] = []
-    if resume_point is not None:
-        algorithm.resume(resume_point.state)
-        curve.extend(resume_point.curve)
-    began = monotonic()
-    while len(curve) < config.iterations and not _is_late(began, config.time_limit_seconds):
-        curve.append(IterationMetrics.model_validate({"iteration": len(curve) + 1, **algorithm.iterate()}))
-        on_iteration(curve[-1])
-        if len(curve) % config.save_every == 0:
-            on_resume_point(ResumePoint(state=algorithm.state_to_resume(), curve=tuple(curve)))
-    return tuple(curve)
+def _metrics(
+    report: EvaluationReport,
+    logs: EvaluationReport,
+    curve: Sequence[IterationMetrics],
+    *,
+    learning_seconds: float,
+    training_seconds: float,
+) -> dict[str, float | int | None]:
+    means = {name: estimate.mean for name, estimate in report.estimates.items()}
+    episodes = sum(metrics.rollouts for metrics in curve)
+    return {
+        "tool_reliability": means["tool_reliability"],
+        "success_rate": means["success_rate"],
+        "final_reward": means["reward"],
+        "average_tokens": means["agent_tokens"],
+        "cost_reduction": means["cost_reduction"],
+        "cost_reduction_against_logs": 1 - means["agent_tokens"] / logs.estimates["agent_tokens"].mean,
+        "average_response_seconds": means["simulated_seconds"],
+        "time_saving": means["time_saving"],
+        "episodes_completed": episodes,
+        "training_seconds": training_seconds,
+        "cost_per_episode": learning_seconds / episodes if episodes else None,
+        "convergence_episode": convergence_episode(curve),
+    }
 
 
-def _is_late(began: float, time_limit_seconds: float | None) -> bool:
-    return time_limit_seconds is not None and monotonic() - began > time_limit_seconds
+def _checkpoint_of(start: Start) -> Checkpoint:
+    if isinstance(start, Checkpoint):
+        return start
+    if isinstance(start, TrainingResult):
+        if start.folder is None:
+            raise InvalidInput("A run starts from a result that was saved; this one has no folder. Load it with TrainingResult.load.")
+        return read_checkpoint(start.folder)
+    return read_checkpoint(Path(start))

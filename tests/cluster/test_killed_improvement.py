@@ -44,7 +44,8 @@ def kill_at(module, path, calls):
 
 from agentgym.policies.planner import PlannerConfig
 from agentgym.traces.source import TraceSource
-from agentgym.training.config import FlowGRPOSettings, TrainingConfig
+from agentgym.training.config import TrainingConfig
+from agentgym.training.flow_grpo.settings import FlowGRPOSettings
 from agentgym.training.warm_start import ImitationConfig
 from flows.improve_agent import improve_agent
 from tasks.progress import Finished, listening
@@ -58,7 +59,7 @@ with listening(lambda event: done.append(event.stage) if isinstance(event, Finis
         TraceSource(path=folder / "log.jsonl", held_out=folder / "held-out.jsonl"),
         scenario="customer_support",
         imitation=ImitationConfig(planner=PlannerConfig(table_bits=12, hidden=16)),
-        training=TrainingConfig(iterations=3, save_every=1, flow_grpo=FlowGRPOSettings(cases_per_iteration=2, group_size=4)),
+        training=TrainingConfig(episodes=24, batch_size=2, checkpoint_interval=1, flow_grpo=FlowGRPOSettings(group_size=4)),
         waive_live_test="nobody is served yet",
     )
 print(json.dumps({"verdict": improvement.gate.verdict, "done": done}))

@@ -16,12 +16,13 @@ from agentgym.scenarios.customer_support import CustomerSupport
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.production_log import write_logs
 from agentgym.store import ArtifactRef, FileStore
-from agentgym.training.config import FlowGRPOSettings, TrainingConfig
+from agentgym.training.config import TrainingConfig
+from agentgym.training.flow_grpo.settings import FlowGRPOSettings
 from agentgym.training.warm_start import ImitationConfig, imitate
 from ray_jobs.spec import TrainPolicyResult, TrainPolicySpec
 from ray_jobs.train_policy import main
 
-SMALL = FlowGRPOSettings(cases_per_iteration=2, group_size=4, max_refills=0)
+SMALL = FlowGRPOSettings(group_size=4, max_refills=0)
 SECONDS = {"sampling_seconds", "learning_seconds", "syncing_seconds"}
 MakeSpec = Callable[..., TrainPolicySpec]
 
@@ -42,7 +43,7 @@ def make_spec(start: tuple[FileStore, ArtifactRef, ArtifactRef]) -> MakeSpec:
     store, pack, checkpoint = start
 
     def make(**config: object) -> TrainPolicySpec:
-        chosen = TrainingConfig.model_validate({"flow_grpo": SMALL, "save_every": 1, **config})
+        chosen = TrainingConfig.model_validate({"batch_size": 2, "flow_grpo": SMALL, "checkpoint_interval": 1, **config})
         return TrainPolicySpec(pack=pack, checkpoint=checkpoint, config=chosen, store=str(store.root))
 
     return make
@@ -62,7 +63,7 @@ def test_the_result_is_a_checkpoint_that_names_where_it_came_from(
     make_spec: MakeSpec, start: tuple[FileStore, ArtifactRef, ArtifactRef], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store, pack, first = start
-    result = run_job(make_spec(iterations=2), tmp_path)
+    result = run_job(make_spec(episodes=16), tmp_path)
     trained, before = (Checkpoint.from_bytes(store.read(ref)) for ref in (result.checkpoint, first))
     assert trained.weights_digest != before.weights_digest
     assert trained.manifest.lineage["parent"] == before.digest
@@ -73,7 +74,7 @@ def test_the_result_is_a_checkpoint_that_names_where_it_came_from(
 
 
 def test_a_job_that_is_killed_goes_on_to_the_result_of_one_that_was_not(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec(iterations=4)
+    spec = make_spec(episodes=32)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
@@ -94,7 +95,7 @@ def test_a_job_that_is_killed_goes_on_to_the_result_of_one_that_was_not(make_spe
 
 
 def test_runners_in_other_processes_play_the_planner(make_spec: MakeSpec, tmp_path: Path) -> None:
-    result = run_job(make_spec(iterations=2, num_env_runners=2), tmp_path)
+    result = run_job(make_spec(episodes=16, num_env_runners=2), tmp_path)
     assert all(metrics.max_log_ratio is not None and metrics.max_log_ratio < 1e-4 for metrics in result.curve)
 
 

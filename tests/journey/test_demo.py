@@ -73,7 +73,7 @@ def test_what_it_cost_is_told(told: dict[str, Any]) -> None:
 
 def test_what_was_served_is_learned_from_in_the_next_turn(told: dict[str, Any]) -> None:
     """Without --traces, the loop goes on from the conversations that were served."""
-    command = [AGENTGYM, "improve", "--agent", "support", "--scenario", "customer_support", "--iterations", "2", "--json"]
+    command = [AGENTGYM, "improve", "--agent", "support", "--scenario", "customer_support", "--episodes", "1024", "--json"]
     environment = {**os.environ, "AGENTGYM_WORKSPACE": told["workspace"]}
     for name in ("AGENTGYM_STORE", "AGENTGYM_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
         environment.pop(name, None)

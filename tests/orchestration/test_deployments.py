@@ -64,7 +64,7 @@ def test_the_form_of_a_run_knows_types_choices_and_bounds() -> None:
     schema = improve_agent.parameters
     assert schema.required == []
     assert schema.definitions["TraceSource"]["properties"]["format"]["enum"] == ["jsonl", "json", "openai", "sgd"]
-    assert schema.definitions["TrainingConfig"]["properties"]["iterations"]["minimum"] == 1
+    assert schema.definitions["TrainingConfig"]["properties"]["episodes"]["minimum"] == 1
 
 
 def test_a_run_with_a_wrong_parameter_is_refused_before_it_starts() -> None:

@@ -7,7 +7,7 @@ import pytest
 from agentgym.environments.case import Case
 from agentgym.episode import JudgedCall, Outcome, Trajectory
 from agentgym.messages import ToolCall
-from agentgym.training.flow_grpo.curriculum import FREQUENCY_EXPONENT, SOLVED_WEIGHT, Curriculum
+from agentgym.training.flow_grpo.curriculum import FREQUENCY_EXPONENT, PROBE_WEIGHT, SOLVED_WEIGHT, Curriculum
 from agentgym.training.flow_grpo.rollouts import Rollout
 
 
@@ -85,3 +85,68 @@ def test_what_was_seen_can_be_restored() -> None:
     seen.learn([rollout("case-0")])
     fresh.restore(seen.unsolved)
     assert fresh.unsolved == seen.unsolved
+
+
+FEW = [*(case(number, "lookup") for number in range(4)), case(4, "lookup", "escalate")]
+
+
+def drawn(curriculum: Curriculum) -> Counter[int]:
+    return Counter(draw.place for draw in curriculum.draw(4000, first_group_id=0, rng=np.random.default_rng(1)))
+
+
+def test_a_case_that_is_never_solved_is_set_aside_but_still_probed() -> None:
+    curriculum = Curriculum(FEW, settles_after=3)
+    for is_right in (False, False, True):
+        curriculum.learn(
+            [rollout("case-1", is_right=is_right), rollout("case-2", group_id=1), rollout("case-2", is_right=False, group_id=1)]
+        )
+    assert curriculum.settled_share == 0.0
+    for _ in range(3):
+        curriculum.learn([rollout("case-0", is_right=False), rollout("case-2", group_id=1), rollout("case-2", is_right=False, group_id=1)])
+    places = drawn(curriculum)
+    assert curriculum.settled_share == pytest.approx(1 / 5)
+    assert places[0] / sum(places[place] for place in range(4)) == pytest.approx(PROBE_WEIGHT / (3 + PROBE_WEIGHT), abs=0.01)
+
+
+def test_a_settled_case_comes_back_as_soon_as_a_probe_goes_otherwise() -> None:
+    curriculum = Curriculum(FEW, settles_after=2)
+    for _ in range(2):
+        curriculum.learn(
+            [rollout("case-0"), rollout("case-0"), rollout("case-1", group_id=1), rollout("case-1", is_right=False, group_id=1)]
+        )
+    assert curriculum.settled_share == pytest.approx(1 / 5)
+    curriculum.learn([rollout("case-0"), rollout("case-0", is_right=False)])
+    assert curriculum.settled_share == 0.0
+
+
+def test_a_course_nobody_ever_solves_is_set_aside_whichever_cases_were_tried() -> None:
+    curriculum = Curriculum(CASES, settles_after=3)
+    for case_id in ("case-991", "case-992", "case-993"):
+        curriculum.learn([rollout(case_id, is_right=False), rollout(case_id, is_right=False)])
+    assert curriculum.settled_share == pytest.approx(10 / 1000)
+    rare, frequent = PROBE_WEIGHT * 10**FREQUENCY_EXPONENT, 990**FREQUENCY_EXPONENT
+    assert shares(curriculum)[True] / 4000 == pytest.approx(rare / (rare + frequent), abs=0.01)
+
+
+def test_success_and_failure_in_turn_settle_nothing() -> None:
+    curriculum = Curriculum(FEW, settles_after=2)
+    for is_right in (True, False, True, False):
+        curriculum.learn([rollout("case-0", is_right=is_right)])
+    assert curriculum.settled_share == 0.0
+    assert set(curriculum.streaks.values()) == {-1}
+
+
+def test_what_is_settled_can_be_restored() -> None:
+    seen, fresh = Curriculum(FEW, settles_after=1), Curriculum(FEW, settles_after=1)
+    seen.learn([rollout("case-0"), rollout("case-4", is_right=False, group_id=1)])
+    fresh.restore(seen.unsolved, seen.streaks)
+    assert drawn(fresh) == drawn(seen)
+    assert drawn(fresh) != drawn(Curriculum(FEW, settles_after=1))
+
+
+def test_unless_asked_for_nothing_is_settled_and_draws_are_as_ever() -> None:
+    plain = Curriculum(FEW)
+    for _ in range(50):
+        plain.learn([rollout("case-0", is_right=False)])
+    assert (plain.settled_share, plain.streaks) == (0.0, {})
+    assert drawn(plain)[0] / sum(drawn(plain)[place] for place in range(4)) == pytest.approx(0.25, abs=0.03)

@@ -1,12 +1,13 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from agentgym.environments.case import Case
 from agentgym.episode import Action, Conversation, Decision, Outcome, Trajectory
-from agentgym.errors import ContractBroken, Unavailable
+from agentgym.errors import ContractBroken, InvalidInput, Unavailable
 from agentgym.messages import Message, assistant, user
 from agentgym.training.flow_grpo.rollouts import Draw, Player, Playground, Sample
 
@@ -60,6 +61,8 @@ class CountingEnvironment:
 class Coin:
     """Says yes with a fixed probability, and keeps how many conversations it was asked about at once."""
 
+    identity: ClassVar = {"tokenizer": "digest of a tokenizer"}
+
     def __init__(self, probability: float) -> None:
         self.probability = probability
         self.batch_sizes: list[int] = []
@@ -107,11 +110,6 @@ def test_equal_seeds_give_equal_rollouts() -> None:
     assert first.rollouts != other.rollouts
 
 
-def test_a_group_varies_when_its_rewards_differ() -> None:
-    assert play(["6"] * 4, Coin(0.5)).varied_groups == 4
-    assert play(["6"] * 4, Coin(1.0)).varied_groups == 0
-
-
 def test_a_crash_is_left_out_of_its_group_and_names_its_error() -> None:
     sample = play(["crash", "2"], Coin(0.5))
     assert {rollout.trajectory.case_id for rollout in sample.rollouts} == {"1-2"}
@@ -142,6 +140,39 @@ def test_a_scenario_must_reward_every_turn() -> None:
 
 def test_rollouts_carry_the_digest_of_the_weights_that_sampled_them() -> None:
     assert {rollout.weights_digest for rollout in play(["2"], Coin(0.5)).rollouts} == {"digest"}
+
+
+def test_rollouts_carry_what_their_policy_rests_on() -> None:
+    assert all(rollout.identity == Coin.identity for rollout in play(["2"], Coin(0.5)).rollouts)
+
+
+class Telling(CountingEnvironment):
+    """Its state is how much was said."""
+
+    def state_hash(self) -> str:
+        return f"after {len(self.messages)}"
+
+
+def play_one(environment: type[CountingEnvironment]) -> Sample:
+    """A case of two turns, played twice by a player that wants to know states."""
+    playground = Playground(
+        create_environment=lambda: environment([]),
+        broadcast_rewards=lambda trajectory: [trajectory.reward] * len(trajectory.actions),
+        cases=(Case(case_id="c", scenario="toy", kind="toy", difficulty="easy", cluster_id="c", goal="2"),),
+    )
+    player = Player(playground, group_size=2, keeps_state_hashes=True)
+    draw = Draw(place=0, group_id=0, seed=0)
+    return player.play(Coin(0.5), [draw], weights_digest="", rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def test_a_rollout_tells_the_state_before_each_turn_where_it_is_asked_to() -> None:
+    assert [rollout.state_hashes for rollout in play_one(Telling).rollouts] == [("after 1", "after 2")] * 2
+    assert [rollout.state_hashes for rollout in play(["2"], Coin(0.5)).rollouts] == [()] * 3
+
+
+def test_an_environment_without_states_to_tell_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"CountingEnvironment has no state_hash\(\)"):
+        play_one(CountingEnvironment)
 
 
 def test_rollouts_of_several_processes_stand_in_the_order_of_their_groups() -> None:

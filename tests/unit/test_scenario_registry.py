@@ -76,7 +76,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, value: str) -> ScenarioRegistry:
 
 def test_installed_packages_offer_scenarios_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = installed(monkeypatch, "agentgym.scenarios.customer_support:CustomerSupport")
-    assert registry.list() == ("customer_support", "theirs")
+    assert registry.list() == ("customer_support", "lookup", "theirs")
     assert isinstance(registry.load("theirs"), CustomerSupport)
 
 

@@ -119,16 +119,20 @@ def _labelled(state: State, call: ToolCall, *, is_due: bool, bits: int) -> Itera
 
 
 def _chosen(state: State, table: ArgumentTable, block: int, arguments: Mapping[str, JsonValue], *, is_due: bool) -> int | None:
-    """The place of what was given; None where it is not among the candidates, which teaches nothing."""
-    slot, keys = table.slot(block), table.keys(block)
-    value = arguments.get(slot.name)
+    """The place of what was given, which an earlier turn leaves out as long as it is not there; None where it teaches nothing."""
+    slot, keys, place = table.slot(block), table.keys(block), place_given(table, block, arguments)
+    if is_due or place == len(keys) or (place is not None and _is_there(state, slot, keys[place])):
+        return place
+    return len(keys)
+
+
+def place_given(table: ArgumentTable, block: int, arguments: Mapping[str, JsonValue]) -> int | None:
+    """The place of the option that gives an argument its value, or leaves it out; None where the value is not among the candidates."""
+    value, keys = arguments.get(table.slot(block).name), table.keys(block)
     if value is None:
         return len(keys)
     key = same_value(value)
-    place = next((place for place, (_, other) in enumerate(keys) if other == key), None)
-    if is_due or (place is not None and _is_there(state, slot, keys[place])):
-        return place
-    return len(keys)
+    return next((place for place, (_, other) in enumerate(keys) if other == key), None)
 
 
 def _is_there(state: State, slot: Slot, key: Key) -> bool:
@@ -163,9 +167,10 @@ def _did(turn: Turn) -> tuple[Kind, str | None]:
 
 def _lacks(state: State, view: ToolView, call: ToolCall) -> bool:
     required = [view.slots[place] for place in view.required]
-    return any(not _is_known(state, slot, call.arguments[slot.name]) for slot in required if call.arguments.get(slot.name) is not None)
+    return any(not is_known(state, slot, call.arguments[slot.name]) for slot in required if call.arguments.get(slot.name) is not None)
 
 
-def _is_known(state: State, slot: Slot, value: JsonValue) -> bool:
+def is_known(state: State, slot: Slot, value: JsonValue) -> bool:
+    """Whether the value was met in the conversation."""
     key = same_value(value)
     return _is_there(state, slot, (CHOICE, key)) if slot.kind in (FLAG, CHOICE) else any(other == key for _, other in state.index)

@@ -1,9 +1,10 @@
 """The planner: decides whether to inform, ask or call a tool, and with which arguments, each a softmax over options it can score."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import orjson
@@ -13,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agentgym.episode import Action, Conversation, Decision
 from agentgym.errors import ContractBroken
-from agentgym.messages import ToolCall, assistant
+from agentgym.messages import Message, ToolCall, assistant
 from agentgym.policies.checkpoint import Checkpoint, Manifest, as_json, network_bytes, read_network
 from agentgym.policies.planner.acts import ActOptions, act_options
 from agentgym.policies.planner.arguments import argument_table
 from agentgym.policies.planner.batch import Options, collated, collated_once, of_head, scoring_batch, tensors
+from agentgym.policies.planner.examples import Turn, place_given, right_act
 from agentgym.policies.planner.gazetteer import Gazetteer
 from agentgym.policies.planner.memory import Memory
 from agentgym.policies.planner.network import PlannerNetwork
@@ -31,6 +33,8 @@ from agentgym.policies.replies import Replies, TemplateReplies
 from agentgym.tools import Tool
 
 Scores = NDArray[np.float32]
+Choose = Callable[[int, NDArray[np.intp]], int | None]
+"""Given an argument's block and its possible places, the place chosen; None where it is not to be had."""
 _ONCE_ONLY = (TEXT, DATE, TIME)
 NOTHING = "nothing"
 
@@ -116,11 +120,18 @@ class Planner:
             training=dict(training or {}),
             lineage=dict(lineage or {}),
         )
-        return Checkpoint(manifest=manifest, weights=network_bytes(self._network), knowledge=orjson.dumps(self.knowledge.to_json()))
+        return Checkpoint(manifest=manifest, weights=self.weights_bytes(), knowledge=orjson.dumps(self.knowledge.to_json()))
+
+    def weights_bytes(self) -> bytes:
+        return network_bytes(self._network)
 
     @property
     def network(self) -> PlannerNetwork:
         return self._network
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        return {"knowledge": hashlib.sha256(orjson.dumps(self.knowledge.to_json())).hexdigest()}
 
     def act(self, conversation: Conversation) -> Action:
         return self.act_batch([conversation], rng=None)[0]
@@ -130,6 +141,23 @@ class Planner:
         states = [self._memory.state_of(conversation) for conversation in conversations]
         moments = self._moments({id(state): state for state in states})
         return [self._action(conversation, moments[id(state)], rng) for conversation, state in zip(conversations, states, strict=True)]
+
+    def recall(self, conversation: Conversation, message: Message, *, next_call: ToolCall | None) -> Action | None:
+        """See `TrainablePolicy.recall`. Words count as a question or an answer, whatever they say; several calls at once are never made."""
+        if len(message.tool_calls) > 1:
+            return None
+        state, call = self._memory.state_of(conversation), next(iter(message.tool_calls), None)
+        moment = self._moments({id(state): state})[id(state)]
+        chosen = right_act(Turn(state=state, call=call, next_call=next_call, is_accepted=True), moment.acts)
+        if chosen is None or not moment.acts.is_possible[chosen]:
+            return None
+        decisions = [_act_decision(conversation, moment, chosen)]
+        if call is not None:
+            arguments = _chosen_arguments(moment, moment.acts.options[chosen].tool, _recalling(moment, call))
+            if arguments is None or not call.arguments.keys() <= conversation.tools[moment.acts.options[chosen].tool].properties.keys():
+                return None
+            decisions += arguments.decisions
+        return Action(message=message, decisions=tuple(decisions))
 
     def collate(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[Any]]:
         """Flat arrays of the decisions' options; see `batch.collated_once` and `PlannerNetwork.with_imitated`."""
@@ -167,18 +195,17 @@ class Planner:
         possible = np.flatnonzero(moment.acts.is_possible)
         scores = moment.scores[possible]
         chosen = int(possible[_likeliest_act(moment.acts, possible, scores) if rng is None else _sampled(scores, rng)])
-        option = moment.acts.options[chosen]
+        option, decision = moment.acts.options[chosen], _act_decision(conversation, moment, chosen)
         if option.kind == "inform":
-            decision = _decision("act", option.kind, moment.evidence, possible, chosen, moment.scores)
             return Action(message=assistant(self._replies.inform(conversation)), decisions=(decision,))
         tool = conversation.tools[option.tool]
-        decision = _decision("act", f"{option.kind} {tool.name}", moment.evidence, possible, chosen, moment.scores)
         if option.kind == "ask":
             words = self._replies.ask(conversation, tool, missing_arguments(moment.readings, option.tool))
             return Action(message=assistant(words), decisions=(decision,))
-        given, decisions = _chosen_arguments(moment, option.tool, rng)
-        call = ToolCall(id=f"call_{len(conversation.messages)}", name=tool.name, arguments=given)
-        return Action(message=assistant("", call), decisions=(decision, *decisions))
+        arguments = _chosen_arguments(moment, option.tool, _choosing(moment, rng))
+        assert arguments is not None, "an argument always has a possible place"
+        call = ToolCall(id=f"call_{len(conversation.messages)}", name=tool.name, arguments=arguments.given)
+        return Action(message=assistant("", call), decisions=(decision, *arguments.decisions))
 
 
 def act_evidence(options: ActOptions) -> Options:
@@ -193,15 +220,30 @@ def missing_arguments(readings: Readings, tool: int) -> list[str]:
     return [table.slot(block).name for block in missing or [int(required[readings.absent[required].argmax()])]]
 
 
-def _chosen_arguments(moment: _Moment, tool: int, rng: np.random.Generator | None) -> tuple[dict[str, JsonValue], list[Decision]]:
-    """What the tool is called with, and a decision for each argument; the surest chooses first, and what it took is not offered again."""
+def _act_decision(conversation: Conversation, moment: _Moment, chosen: int) -> Decision:
+    option, possible = moment.acts.options[chosen], np.flatnonzero(moment.acts.is_possible)
+    choice = option.kind if option.kind == "inform" else f"{option.kind} {conversation.tools[option.tool].name}"
+    return _decision("act", choice, moment.evidence, possible, chosen, moment.scores)
+
+
+class _Arguments(NamedTuple):
+    """What a tool is called with, and a decision for each argument."""
+
+    given: dict[str, JsonValue]
+    decisions: list[Decision]
+
+
+def _chosen_arguments(moment: _Moment, tool: int, choose: Choose) -> _Arguments | None:
+    """The surest argument chooses first, and what it took is not offered again. None where one of them finds nothing to choose."""
     readings, table, taken = moment.readings, moment.readings.table, set[Key]()
     blocks = np.flatnonzero(table.layout.tool_of == tool)
     places: dict[int, int] = {}
     decisions = []
     for block in blocks[np.argsort(-readings.surest[blocks], kind="stable")].tolist():
         scores, possible = readings.of_block(block), readings.possible(block, taken)
-        place = int(possible[int(scores[possible].argmax()) if rng is None else _sampled(scores[possible], rng)])
+        place = choose(block, possible)
+        if place is None:
+            return None
         if place < len(table.keys(block)):
             places[block] = place
             if table.slot(block).kind in _ONCE_ONLY:
@@ -211,7 +253,27 @@ def _chosen_arguments(moment: _Moment, tool: int, rng: np.random.Generator | Non
     given = {
         table.slot(block).name: table.slot(block).typed(table.values(block)[places[block]]) for block in blocks.tolist() if block in places
     }
-    return given, decisions
+    return _Arguments(given, decisions)
+
+
+def _choosing(moment: _Moment, rng: np.random.Generator | None) -> Choose:
+    """Draws with `rng`; takes the likeliest when it is None."""
+
+    def choose(block: int, possible: NDArray[np.intp]) -> int:
+        scores = moment.readings.of_block(block)[possible]
+        return int(possible[int(scores.argmax()) if rng is None else _sampled(scores, rng)])
+
+    return choose
+
+
+def _recalling(moment: _Moment, call: ToolCall) -> Choose:
+    """Takes what the call gives."""
+
+    def choose(block: int, possible: NDArray[np.intp]) -> int | None:
+        place = place_given(moment.readings.table, block, call.arguments)
+        return place if place is not None and place in possible else None
+
+    return choose
 
 
 def _decision(name: str, choice: str, options: Options, possible: NDArray[np.intp], chosen: int, scores: Scores) -> Decision:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, cast
+from uuid import uuid4
 
 import gymnasium
 import numpy as np
@@ -35,12 +36,21 @@ class GroupEnvRunner(SingleAgentEnvRunner):
 
     RLlib's own vector runner resets a slot as soon as its episode ends and returns the first episodes that finish: it tears groups apart,
     favours short episodes and acts on slots nobody waits for. Here a finished rollout leaves the batch, and every rollout is returned.
+    born: tells a process from the one that Ray starts in its place when it dies, which has the weights that training began with.
     """
 
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.born = uuid4().hex
+        if self.worker_index == 0 and self.config.num_env_runners == 0:
+            # It plays in the process that learns; RLlib would leave it on the processor.
+            self.module.to(self.config.device)
+
     def make_env(self) -> None:
-        self.env = GroupSpaces(self.config.settings.group_size)
+        settings = self.config.settings
+        self.env = GroupSpaces(settings.group_size)
         self.num_envs = self.env.num_envs
-        self.player = Player(self.config.playground, group_size=self.config.settings.group_size)
+        self.player = Player(self.config.playground, group_size=settings.group_size, keeps_state_hashes=settings.needs_state_hashes)
 
     def sample(self, *, draws: Sequence[Draw] = (), seed: Sequence[int] = (0,), **_: Any) -> Sample:
         """The groups drawn for this runner; equal weights, draws and seed give equal rollouts."""

@@ -9,14 +9,12 @@ from torch import Tensor
 from agentgym.episode import TrainablePolicy
 from agentgym.training.flow_grpo.weights import Weights, read_weights, weights_digest, write_weights
 
-EVIDENCE = "evidence/"
-
 
 class PolicyModule(TorchRLModule):
     """Holds the policy.
 
     model_config: `create_policy`, a callable without arguments that can be pickled. State is the learning parameters only, so that a sync
-    sends no more than what changed. The policy acts by itself (`policy.act_batch`); RLlib calls the module to learn.
+    sends no more than what changed. The policy acts by itself (`policy.act_batch`); the learner asks `decided`.
     """
 
     policy: TrainablePolicy
@@ -25,10 +23,12 @@ class PolicyModule(TorchRLModule):
         self.policy = self.model_config["create_policy"]()
         self.network = self.policy.network
 
-    def _forward_train(self, batch: Mapping[str, Tensor], **_: object) -> dict[str, Tensor]:
-        """log_probability and entropy of the N decisions in the batch, shape (N,)."""
-        evidence = {name.removeprefix(EVIDENCE): column[0] for name, column in batch.items() if name.startswith(EVIDENCE)}
+    def decided(self, evidence: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """log_probability and entropy of the N decisions that were collated into `evidence`, each shape (N,)."""
         return dict(self.network(evidence))
+
+    def _forward_train(self, batch: Mapping[str, Tensor], **_: object) -> dict[str, Tensor]:
+        return self.decided(batch)
 
     def get_state(self, *_: object, **__: object) -> Weights:
         return read_weights(self.network)

@@ -43,5 +43,6 @@ def _start_local(cpus: int) -> None:
 
 
 def _quiet() -> None:
-    """RLlib warns of its own new API at each start."""
+    """RLlib warns of its own new API at each start, and at every iteration of a process that is being started again."""
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    logging.getLogger("ray.rllib.utils.actor_manager").setLevel(logging.CRITICAL)

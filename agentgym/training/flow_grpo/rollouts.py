@@ -1,16 +1,15 @@
 """Playing G rollouts of each case at once: one call to the policy a step for all that are still going on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from agentgym.environments.case import Case
 from agentgym.episode import Action, Conversation, Decision, TrainablePolicy, Trajectory
-from agentgym.errors import ContractBroken, Unavailable
+from agentgym.errors import ContractBroken, InvalidInput, Unavailable
 from agentgym.messages import Message
-from agentgym.training.flow_grpo.advantages import varied
 
 
 class PlayableEnvironment(Protocol):
@@ -21,6 +20,13 @@ class PlayableEnvironment(Protocol):
     def step(self, action: Message) -> tuple[Conversation, Any, bool, bool, Mapping[str, Any]]: ...
 
     def trajectory(self, actions: Sequence[Action]) -> Trajectory: ...
+
+
+@runtime_checkable
+class Hashed(Protocol):
+    """An environment that can tell its state: equal hashes, equal futures under equal seeds."""
+
+    def state_hash(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,17 +43,23 @@ class Rollout:
     """A trajectory that was sampled to learn from.
 
     group_id: equal for the rollouts of one case.   turn_rewards: of each assistant turn, shape (turns,).
-    weights_digest: of the weights that sampled it.
+    weights_digest: of the weights that sampled it.   identity: digests of what its log-probabilities rest on besides, by name.
+    state_hashes: of the environment before each assistant turn; empty where nobody asked.
     """
 
     trajectory: Trajectory
     group_id: int
     turn_rewards: tuple[float, ...]
     weights_digest: str
+    identity: Mapping[str, str] = field(default_factory=dict)
+    state_hashes: tuple[str, ...] = ()
 
     @property
     def mean_reward(self) -> float:
         """Over its turns: the trajectory's reward itself where that is broadcast to every turn."""
+        # Exactly itself: a mean of equal numbers is not always that number, and unequal rounding would pass for a group that varies.
+        if len(set(self.turn_rewards)) == 1:
+            return self.turn_rewards[0]
         return sum(self.turn_rewards) / len(self.turn_rewards)
 
     @property
@@ -65,7 +77,7 @@ class Crash:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """What one round of playing gave."""
+    """What one round of playing gave: every rollout it was asked for, or its crash."""
 
     rollouts: tuple[Rollout, ...] = ()
     crashes: tuple[Crash, ...] = ()
@@ -76,13 +88,6 @@ class Sample:
     def by_group(self) -> "Sample":
         """The same in the order of the groups, whichever process answered first: sums of floats depend on their order."""
         return replace(self, rollouts=tuple(sorted(self.rollouts, key=lambda rollout: rollout.group_id)))
-
-    @property
-    def varied_groups(self) -> int:
-        """Groups with unequal rewards."""
-        ids = np.array([rollout.group_id for rollout in self.rollouts], dtype=np.int64)
-        rewards = np.array([rollout.mean_reward for rollout in self.rollouts])
-        return len(np.unique(ids[varied(rewards, ids)]))
 
     def require_few_crashes(self, max_share: float) -> None:
         """Raises Unavailable when more than `max_share` of the rollouts broke off: what is left would be a biased choice."""
@@ -111,14 +116,19 @@ class Playground:
 class Player:
     """Plays groups in environments it keeps from round to round."""
 
-    def __init__(self, playground: Playground, *, group_size: int) -> None:
+    def __init__(self, playground: Playground, *, group_size: int, keeps_state_hashes: bool = False) -> None:
         self.playground = playground
         self.group_size = group_size
+        self.keeps_state_hashes = keeps_state_hashes
         self._environments: list[PlayableEnvironment] = []
 
-    def play(self, policy: TrainablePolicy, draws: Sequence[Draw], *, weights_digest: str, rng: np.random.Generator) -> Sample:
+    def play(self, policy: TrainablePolicy, draws: Sequence[Draw], *, weights_digest: str, rng: np.random.Generator | None) -> Sample:
         """`group_size` rollouts of each case drawn. Those of a group share the environment's seed, so that only actions tell them apart."""
-        episodes = [_Episode(self.playground.cases[draw.place], draw) for draw in draws for _ in range(self.group_size)]
+        episodes = [
+            _Episode(self.playground.cases[draw.place], draw, keeps_state_hashes=self.keeps_state_hashes)
+            for draw in draws
+            for _ in range(self.group_size)
+        ]
         for episode, environment in zip(episodes, self._pool(len(episodes)), strict=True):
             episode.begin(environment)
         while live := [episode for episode in episodes if episode.is_live]:
@@ -126,11 +136,11 @@ class Player:
             for episode, action in zip(live, actions, strict=True):
                 episode.advance(action)
         return Sample(
-            rollouts=tuple(self._rollout(episode, weights_digest) for episode in episodes if episode.error is None),
+            rollouts=tuple(self._rollout(episode, weights_digest, policy.identity) for episode in episodes if episode.error is None),
             crashes=tuple(Crash(case_id=episode.case.case_id, error=episode.error) for episode in episodes if episode.error is not None),
         )
 
-    def _rollout(self, episode: "_Episode", weights_digest: str) -> Rollout:
+    def _rollout(self, episode: "_Episode", weights_digest: str, identity: Mapping[str, str]) -> Rollout:
         trajectory = episode.trajectory
         assert trajectory is not None, "an episode ends with a trajectory or an error"
         rewards = tuple(self.playground.broadcast_rewards(trajectory))
@@ -139,20 +149,38 @@ class Player:
                 f"broadcast_rewards gives one reward for each turn of the agent; case {trajectory.case_id!r} had "
                 f"{len(trajectory.actions)} turns and got {len(rewards)} rewards. Count the assistant messages the agent added."
             )
-        return Rollout(trajectory=trajectory, group_id=episode.draw.group_id, turn_rewards=rewards, weights_digest=weights_digest)
+        return Rollout(
+            trajectory=trajectory,
+            group_id=episode.draw.group_id,
+            turn_rewards=rewards,
+            weights_digest=weights_digest,
+            identity=identity,
+            state_hashes=tuple(episode.state_hashes),
+        )
 
     def _pool(self, size: int) -> list[PlayableEnvironment]:
         while len(self._environments) < size:
-            self._environments.append(self.playground.create_environment())
+            self._environments.append(self._created())
         return self._environments[:size]
+
+    def _created(self) -> PlayableEnvironment:
+        environment = self.playground.create_environment()
+        if self.keeps_state_hashes and not isinstance(environment, Hashed):
+            raise InvalidInput(
+                "Credit by state compares decisions taken in equal states, so an environment must tell its state; "
+                f"{type(environment).__name__} has no state_hash(). Give it one, or choose another credit."
+            )
+        return environment
 
 
 class _Episode:
     """One rollout while it is played; over when it has a trajectory or an error."""
 
-    def __init__(self, case: Case, draw: Draw) -> None:
+    def __init__(self, case: Case, draw: Draw, *, keeps_state_hashes: bool) -> None:
         self.case = case
         self.draw = draw
+        self.state_hashes: list[str] = []
+        self._keeps_state_hashes = keeps_state_hashes
         self.trajectory: Trajectory | None = None
         self.error: str | None = None
         self.conversation: Conversation
@@ -175,6 +203,8 @@ class _Episode:
         self.conversation, _ = self._environment.reset(seed=self.draw.seed, options={"case": self.case})
 
     def _step(self) -> None:
+        if self._keeps_state_hashes:
+            self.state_hashes.append(cast(Hashed, self._environment).state_hash())
         self.conversation, _, is_terminated, is_truncated, _ = self._environment.step(self._actions[-1].message)
         if is_terminated or is_truncated:
             self.trajectory = self._environment.trajectory(self._actions)

@@ -13,14 +13,16 @@ WEIGHTS = "weights/"
 MOMENTS = "moments/"
 
 
-def training_state(group_state: Mapping[str, Any], *, iteration: int, unsolved: Mapping[str, float]) -> TrainingState:
+def training_state(
+    group_state: Mapping[str, Any], *, iteration: int, unsolved: Mapping[str, float], streaks: Mapping[str, int]
+) -> TrainingState:
     """The arrays inside a learner group's state, with what the algorithm itself keeps."""
     learner = group_state[COMPONENT_LEARNER]
     weights = learner[COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
     moments = _optimizer(learner)["state"]["state"]
     tensors = {f"{WEIGHTS}{name}": np.asarray(values) for name, values in weights.items()}
     tensors |= {f"{MOMENTS}{index}/{name}": np.asarray(values) for index, kept in moments.items() for name, values in kept.items()}
-    return TrainingState(iteration=iteration, updates=learner[WEIGHTS_SEQ_NO], tensors=tensors, unsolved=unsolved)
+    return TrainingState(iteration=iteration, updates=learner[WEIGHTS_SEQ_NO], tensors=tensors, unsolved=unsolved, streaks=streaks)
 
 
 def learner_state(fresh: Mapping[str, Any], state: TrainingState) -> dict[str, Any]:
