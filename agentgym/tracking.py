@@ -48,9 +48,9 @@ class TrackedRun:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
         self._log([(name, metric, step) for name, metric in metrics.items()])
 
-    def log_curve(self, name: str, points: Sequence[float]) -> None:
-        """One metric over steps 0, 1, 2, …, sent at once."""
-        self._log([(name, point, step) for step, point in enumerate(points)])
+    def log_curve(self, name: str, points: Sequence[float | None]) -> None:
+        """One metric over steps 0, 1, 2, …, sent at once; a step where it was not measured is left out."""
+        self._log([(name, point, step) for step, point in enumerate(points) if point is not None])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag

@@ -3,6 +3,7 @@
 from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
+from agentgym.errors import InvalidInput
 from agentgym.registry import ModelVersion
 from agentgym.settings import Settings, read_settings
 from agentgym.store import ArtifactRef
@@ -65,8 +66,9 @@ def improve_agent(
     snapshot = ingested.snapshot
     training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)
-    start = imitate_agent(snapshot, imitation, training.policy, training.base_model, seed, settings)
-    trained = train_policy(pack, start, snapshot, training, settings)
+    start = imitate_agent(snapshot, imitation, training, seed, settings)
+    teacher = _require_champion(agent, settings).checkpoint if training.method == "distill" else None
+    trained = train_policy(pack, start, snapshot, teacher, training, settings)
 
     _ensure_champion(agent, start, snapshot, pack, settings)
     challenger = register_version(agent, trained, snapshot, pack, f"{training.method} from imitation", settings)
@@ -89,6 +91,14 @@ def improve_agent(
         baselines=tuple(baselines),
         gate=gate,
     )
+
+
+def _require_champion(agent: str, settings: Settings) -> ModelVersion:
+    """Who teaches where a policy is distilled."""
+    champion = find_champion(agent, settings)
+    if champion is None:
+        raise InvalidInput(f"Distillation learns from the champion; {agent!r} has none yet. Improve it by another method first.")
+    return champion
 
 
 def _ensure_champion(agent: str, imitation: ArtifactRef, snapshot: ArtifactRef, pack: ArtifactRef, settings: Settings) -> None:

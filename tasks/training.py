@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.tracking import Tracking, track_step
-from agentgym.training.config import PolicyKind, TrainingConfig
+from agentgym.training.config import TrainingConfig
 from agentgym.training.first_policy import first_policy
+from agentgym.training.flow_grpo.train import device_of
 from agentgym.training.result import IterationMetrics
 from agentgym.training.warm_start import ImitationConfig
 from tasks.artifacts import read_snapshot, write_checkpoint
@@ -34,32 +35,36 @@ class TrainedPolicy(BaseModel):
 
 
 @cached_step
-def imitate_agent(
-    snapshot: ArtifactRef, config: ImitationConfig, policy: PolicyKind, base_model: str | None, seed: int, settings: Settings
-) -> ArtifactRef:
-    """A policy that acts as the recorded agent did where it went well."""
+def imitate_agent(snapshot: ArtifactRef, config: ImitationConfig, training: TrainingConfig, seed: int, settings: Settings) -> ArtifactRef:
+    """The policy that `training` begins with: it acts as the recorded agent did where it went well."""
     dataset = read_snapshot(snapshot, settings)
     lineage = {"snapshot_digest": snapshot.digest}
-    with track_step("imitate", tracking=tracking(settings), parameters=config, lineage=lineage) as run:
+    parameters = config if training.policy == "planner" else {"base_model": training.base_model}
+    with track_step("imitate", tracking=tracking(settings), parameters=parameters, lineage=lineage) as run:
         imitated = first_policy(
             dataset.train,
-            policy=policy,
-            base_model=base_model,
+            config=training,
             tools=dataset.tools,
             seed=seed,
+            device=device_of(training.policy, training.gpu),
             planner=config,
             lineage=lineage,
             on_progress=_report_share,
         )
         checkpoint = write_checkpoint(imitated, settings)
-        run.log_tags({"policy": policy, "base_model": base_model or "none", "checkpoint_digest": checkpoint.digest})
+        run.log_tags({"policy": training.policy, "checkpoint_digest": checkpoint.digest})
     _give_back_memory()
     return checkpoint
 
 
 @cached_step
 def train_policy(
-    pack: ArtifactRef, checkpoint: ArtifactRef, snapshot: ArtifactRef, config: TrainingConfig, settings: Settings
+    pack: ArtifactRef,
+    checkpoint: ArtifactRef,
+    snapshot: ArtifactRef,
+    teacher: ArtifactRef | None,
+    config: TrainingConfig,
+    settings: Settings,
 ) -> ArtifactRef:
     """The checkpoint after `config.method` on the pack's training cases, or on the snapshot's conversations, run as a Ray job."""
     spec = orjson.dumps(
@@ -67,6 +72,7 @@ def train_policy(
             "pack": pack.model_dump(),
             "checkpoint": checkpoint.model_dump(),
             "snapshot": snapshot.model_dump(),
+            "teacher": None if teacher is None else teacher.model_dump(),
             "config": config.with_seed_drawn().model_dump(mode="json"),
             "store": settings.store,
         }

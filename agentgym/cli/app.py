@@ -56,12 +56,15 @@ def demo(
     seed: Seed = 0,
     small: Annotated[bool, typer.Option("--small", help="Fewer conversations and episodes: the story in a minute or so.")] = False,
     workspace: Annotated[Path | None, typer.Option(help="An empty folder to work in; a new temporary one by default.")] = None,
+    policy: Policy = None,
+    base_model: BaseModel = None,
     json: Json = False,
 ) -> None:
     """Watch an agent get better from its own logs: learn, pass the gate, be refused, roll back."""
     from agentgym.cli.demo import run_demo
 
-    run_demo(seed=seed, is_small=small, workspace=workspace, is_json=json)
+    learner = {name: value for name, value in {"policy": policy, "base_model": base_model}.items() if value is not None}
+    run_demo(seed=seed, is_small=small, workspace=workspace, learner=learner, is_json=json)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,15 +58,16 @@ SMALL = Size(
 )
 
 
-def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool) -> None:
-    folder = _empty_folder(workspace)
-    settings = read_settings().inside(folder)
-    os.environ |= {"AGENTGYM_WORKSPACE": str(folder), "AGENTGYM_STORE": settings.store, "AGENTGYM_TRACKING_URI": settings.tracking_uri}
-    with session(is_json=is_json, settings=settings) as run, peak_memory() as memory:
-        story = _Story(run.screen, settings, seed, SMALL if is_small else FULL)
+def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool, learner: Mapping[str, str]) -> None:
+    """learner: fields of the training's configuration that say what learns; empty for a planner."""
+    with session(is_json=is_json, find_settings=lambda: _settings_of(workspace)) as run, peak_memory() as memory:
+        folder = run.settings.workspace
+        story = _Story(run.screen, run.settings, seed, SMALL if is_small else FULL, learner)
         story.tell()
         run.screen.show(
-            f"\nEverything above is in {folder}", f"Look closer: {_look_closer(settings)}", "Your own logs: agentgym improve --traces PATH"
+            f"\nEverything above is in {folder}",
+            f"Look closer: {_look_closer(run.settings)}",
+            "Your own logs: agentgym improve --traces PATH",
         )
         run.screen.finish(story.summary() | {"workspace": str(folder), "seed": seed, "peak_memory_bytes": memory.peak_bytes})
     if not story.is_as_told:
@@ -76,8 +77,11 @@ def run_demo(*, seed: int, is_small: bool, workspace: Path | None, is_json: bool
 class _Story:
     """The stages in order, and what each of them showed."""
 
-    def __init__(self, screen: Screen, settings: Settings, seed: int, size: Size) -> None:
+    def __init__(self, screen: Screen, settings: Settings, seed: int, size: Size, learner: Mapping[str, str]) -> None:
         self.screen, self.settings, self.seed, self.size = screen, settings, seed, size
+        self.learner, is_language = {"seed": seed, **learner}, learner.get("policy") == "causal_lm"
+        self.training = TrainingConfig.suited_to(SCENARIO, **self.learner, **({} if is_language else {"episodes": size.episodes}))
+        self.corrupted_episodes = size.corrupted_episodes // (4 if is_language else 1)
         self.stages: list[StageTime] = []
         self.steps: list[StageTime] = []
         self.log = settings.workspace / "logs.jsonl"
@@ -87,10 +91,10 @@ class _Story:
         with self._stage("logs", "1  The logs as they are"):
             self._write_logs()
         with self._stage("improve", "2  Imitation becomes champion; on-policy training has to beat it"):
-            self.improved = self._improve(TrainingConfig.suited_to(SCENARIO, seed=self.seed, episodes=self.size.episodes))
+            self.improved = self._improve(self.training)
         with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
-            corrupted = TrainingConfig(seed=self.seed, episodes=self.size.corrupted_episodes, reward=CORRUPTED_REWARD)
-            self.corrupted = self._improve(corrupted)
+            few = {"episodes": self.corrupted_episodes, "num_env_runners": 0}
+            self.corrupted = self._improve(TrainingConfig.suited_to(SCENARIO, **self.learner, reward=CORRUPTED_REWARD, **few))
         if self.improved.gate.promote:
             self._go_live()
         with self._stage("versions", "7  The versions"):
@@ -229,6 +233,14 @@ def _version(number: int, report: EvaluationReport, decision: dict[str, Any]) ->
     from agentgym.cli.summaries import estimates_json
 
     return {"version": number, **estimates_json(report.estimates), "decision": decision}
+
+
+def _settings_of(workspace: Path | None) -> Settings:
+    """Settings inside an empty folder, for this process and those it starts."""
+    folder = _empty_folder(workspace)
+    settings = read_settings().inside(folder)
+    os.environ |= {"AGENTGYM_WORKSPACE": str(folder), "AGENTGYM_STORE": settings.store, "AGENTGYM_TRACKING_URI": settings.tracking_uri}
+    return settings
 
 
 def _empty_folder(workspace: Path | None) -> Path:

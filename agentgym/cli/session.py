@@ -24,14 +24,16 @@ class Session:
 
 
 @contextmanager
-def session(*, is_json: bool, settings: Settings | None = None, when_interrupted: Callable[[], str] = lambda: MESSAGE) -> Iterator[Session]:
+def session(
+    *, is_json: bool, find_settings: Callable[[], Settings] = read_settings, when_interrupted: Callable[[], str] = lambda: MESSAGE
+) -> Iterator[Session]:
     """Ends the process with the exit code of the error that leaves the block; with JSON, standard output then holds `{"error": …}`.
 
-    when_interrupted: what is said at Ctrl-C.
+    find_settings: called once.   when_interrupted: what is said at Ctrl-C.
     """
     screen = Screen(is_json=is_json)
     try:
-        settings = settings or read_settings()
+        settings = find_settings()
         if settings.log_level == "WARNING":
             # Prefect would print the traceback of an error that is told in one message below.
             os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")

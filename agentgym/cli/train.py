@@ -106,6 +106,7 @@ def _found(named: str, agent: str, settings: Settings) -> "Start":
 def _shown(trainer: "Trainer", screen: Screen, *, is_watched: bool, is_verbose: bool) -> "Iterator[Callable[[TrainingProgress], None]]":
     """A board on a terminal when the run is watched, else a bar; lines where asked for, or where a watched run has no terminal."""
     from agentgym.cli.training_dashboard import STAGES, Dashboard, iteration_line
+    from agentgym.training.diagnosis import new_findings
 
     target = trainer.world.success_criteria().get("tool_reliability")
     board = Dashboard(config=trainer.config, target=target, device=trainer.device)
@@ -124,6 +125,8 @@ def _shown(trainer: "Trainer", screen: Screen, *, is_watched: bool, is_verbose: 
                     screen.show(STAGES[progress.stage])
             bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
             if progress.metrics is not None:
+                for finding in new_findings(board.curve):
+                    screen.show(f"[yellow]![/] {finding.message}")
                 bars.update(tasks[progress.stage], note=f"reliability {progress.metrics.tool_reliability:.1%}")
                 if is_watched or is_verbose:
                     screen.show(iteration_line(board.curve, trainer.config.iterations, target=target))
@@ -161,7 +164,8 @@ def _show_result(result: "TrainingResult", screen: Screen) -> None:
             table.add_row(metric.replace("_", " "), *(estimate_cell(metric, estimates.get(metric)) for estimates in columns.values()))
     metrics = result.metrics
     converged = "did not converge" if metrics.convergence_episode is None else f"converged at episode {metrics.convergence_episode:,}"
-    took = f"{metrics.episodes_completed:,} episodes in {metrics.training_seconds:.0f} s; {converged}."
+    played = "" if metrics.episodes_completed is None else f"{metrics.episodes_completed:,} episodes in "
+    took = f"{played}{metrics.training_seconds:.0f} s; {converged}."
     checks = [f"  {SIGNS[check.outcome]} {check.statement}" for check in result.checks]
     screen.show(table, "", took, CONCLUSIONS[metrics.deployment_readiness], *checks, "", f"Everything is in {_short(result.folder)}")
 

@@ -30,12 +30,12 @@ def _search(config: TrainingConfig, budget: Mapping[str, Any], ranks: Sequence[i
 
     allowed = TuningBudget.model_validate(budget)
     material = gather_material(config)
-    learning, validation = split_for_tuning(material.pack, seed=config.seed or 0, validation_cases=allowed.validation_cases)
+    learning, validation = split_for_tuning(material.pack, validation_cases=allowed.validation_cases)
     apart = {case.cluster_id for case in validation.train}
     with screen.progress() as progress:
         bar = progress.add_task("imitation", total=allowed.trials, note="")
         traces = [trace for trace in material.train if trace.cluster_id not in apart]
-        starts = first_policies(traces, material.world.tools, config, ranks or (8, 32))
+        starts = first_policies(traces, material.world.tools, config, ranks or (config.rank, max(1, config.rank // 2)))
         progress.update(bar, description="trials")
         tuned = tune_training(
             learning,

@@ -19,6 +19,8 @@ Method = Literal["flow_grpo", "sft", "rft", "dpo", "distill"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 SEED_LIMIT = 2**31
+_OF_FLOW_GRPO = ("discount_factor", "checkpoint_interval", "num_env_runners", "num_learners", "max_staleness")
+_OF_LANGUAGE = ("rank", "offers_candidates", "checkpoints_gradients")
 
 
 def _named_as_scenarios_are(name: str) -> str:
@@ -35,6 +37,7 @@ class TrainingConfig(BaseModel):
 
     scenario: the world, in lowercase letters and underscores; `recorded` for recorded conversations.   policy: what learns.
     method: how it learns.   base_model: for `causal_lm`: `tiny`, a folder, or a name on the hub.
+    rank, offers_candidates, checkpoints_gradients: of `causal_lm`; see `CausalLMConfig`.
     episodes: rollouts to learn from, one episode being one rollout; rounded up to whole iterations, as `iterations` says. Rollouts drawn
     in place of groups that taught nothing (`flow_grpo.max_refills`) come on top.
     learning_rate: at its highest.   discount_factor: by how much less a reward counts for each turn it is away; it weighs credit by turns
@@ -59,6 +62,9 @@ class TrainingConfig(BaseModel):
     policy: PolicyKind = "planner"
     method: Method = "flow_grpo"
     base_model: str | None = Field(default=None, min_length=1)
+    rank: int = Field(default=16, ge=1, le=1024)
+    offers_candidates: bool = True
+    checkpoints_gradients: bool = False
     episodes: int = Field(default=46_080, ge=1, le=100_000_000)
     learning_rate: float = Field(default=6e-3, gt=0, le=1)
     discount_factor: float = Field(default=0.99, gt=0, lt=1)
@@ -88,9 +94,17 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"base_model {self.base_model!r} is for policy 'causal_lm'; a planner has none")
         if self.method != "flow_grpo" and self.flow_grpo != FlowGRPOSettings():
             raise ValueError(f"flow_grpo's settings are for method 'flow_grpo'; the method is {self.method!r}")
+        if self.method != "flow_grpo" and (unread := self._changed(_OF_FLOW_GRPO)):
+            raise ValueError(f"{' and '.join(unread)}: only method 'flow_grpo' reads this; the method is {self.method!r}")
+        if self.policy == "planner" and (unread := self._changed(_OF_LANGUAGE)):
+            raise ValueError(f"{' and '.join(unread)}: only policy 'causal_lm' reads this; a planner has no adapter")
         if self.method == "flow_grpo" and self.methods != MethodSettings():
             raise ValueError("methods' settings are for the other methods; the method is 'flow_grpo'")
         return self
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        """Those of these fields that have another value than they have by themselves."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
 
     @classmethod
     def suited_to(cls, scenario: str, **asked: Any) -> Self:
@@ -101,7 +115,7 @@ class TrainingConfig(BaseModel):
         Raises InvalidInput with every mistake in one message.
         """
         try:
-            return cls.model_validate({"scenario": scenario, **_suited(scenario, asked), **asked})
+            return cls.model_validate({"scenario": scenario, **asked, **_suited(scenario, asked)})
         except ValidationError as error:
             raise InvalidInput(f"A training is configured by the rules of its fields; {_mistakes(error)}. Mend what is named.") from error
 
@@ -143,14 +157,32 @@ class TrainingConfig(BaseModel):
         return -(-self.groups // self.iterations)
 
 
-def _suited(scenario: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    if asked.get("method", "flow_grpo") != "flow_grpo":
-        return {"learning_rate": _ADAPTER_RATE} if asked.get("policy") == "causal_lm" else {}
-    if asked.get("policy") == "causal_lm":
-        return {"batch_size": 16, "episodes": 3200, "learning_rate": _ADAPTER_RATE, "flow_grpo": _OF_TOKENS}
+def _suited(scenario: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What suits scenario, policy and method together; nested settings that were asked for stand above it one by one."""
+    is_language, method = asked.get("policy") == "causal_lm", asked.get("method", "flow_grpo")
+    suited: dict[str, Any] = {"learning_rate": _ADAPTER_RATE} if is_language else {}
     if scenario == RECORDED:
-        return {"batch_size": 48, "episodes": 3840, "learning_rate": 1e-3, "flow_grpo": _GENTLE}
-    return {"num_env_runners": 2}
+        suited |= {"episodes": 3840}
+    if method != "flow_grpo":
+        suited |= {"methods": _OF_TOKENS_BESIDES} if is_language else {}
+    elif scenario == RECORDED:
+        suited |= {
+            "batch_size": 48,
+            "learning_rate": 1e-3,
+            "flow_grpo": {**_GENTLE, **(_OF_TOKENS_BESIDES["fitting"] if is_language else {})},
+        }
+    elif is_language:
+        suited |= {"batch_size": 16, "episodes": 3200, "flow_grpo": _OF_TOKENS}
+    else:
+        suited |= {"num_env_runners": 2}
+    return {name: _above(value, asked.get(name)) for name, value in suited.items()}
+
+
+def _above(suited: Any, asked: Any) -> Any:
+    """The settings asked for above those that suit; what is no mapping replaces them whole."""
+    if not isinstance(suited, Mapping) or not isinstance(asked, Mapping):
+        return suited if asked is None else asked
+    return {**suited, **{name: _above(suited.get(name), value) for name, value in asked.items()}}
 
 
 def _mistakes(error: ValidationError) -> str:
@@ -162,7 +194,7 @@ def _mistake(place: Sequence[int | str], rule: str, given: object) -> str:
     return f"{'.'.join(map(str, place))}: {rule}, got {given!r}" if place else rule
 
 
-_GENTLE = FlowGRPOSettings(group_size=8, final_rate_share=0.2, epochs=2, kl_coefficient=0.5)
-
-_OF_TOKENS = FlowGRPOSettings(group_size=8, epochs=2, kl_coefficient=0.0, adam_epsilon=1e-8, final_rate_share=0.2)
+_GENTLE: Mapping[str, Any] = {"group_size": 8, "final_rate_share": 0.2, "epochs": 2, "kl_coefficient": 0.5}
+_OF_TOKENS: Mapping[str, Any] = {"group_size": 8, "epochs": 2, "kl_coefficient": 0.0, "adam_epsilon": 1e-8, "final_rate_share": 0.2}
+_OF_TOKENS_BESIDES: Mapping[str, Any] = {"fitting": {"adam_epsilon": 1e-8}}
 _ADAPTER_RATE = 2e-3

@@ -50,6 +50,12 @@ def new_findings(curve: Sequence[IterationMetrics]) -> tuple[Finding, ...]:
     return tuple(finding for finding in diagnose(curve) if finding.kind not in known)
 
 
+def findings_of(curve: Sequence[IterationMetrics]) -> tuple[Finding, ...]:
+    """Everything that was to be said on the way to the end of `curve`, each kind when it first appeared."""
+    said = {finding.kind: finding for end in range(len(curve), 0, -1) for finding in diagnose(curve[:end])}
+    return tuple(sorted(said.values(), key=lambda finding: finding.iteration))
+
+
 def require_health(curve: Sequence[IterationMetrics]) -> None:
     """Raises TrainingCollapsed when the run has collapsed: what it would learn from now on is worse than what it had."""
     collapses = [finding for finding in diagnose(curve) if finding.severity == "collapse"]
@@ -103,11 +109,14 @@ def _signal_lost(curve: Sequence[IterationMetrics]) -> Finding | None:
 
 def _forgetting(curve: Sequence[IterationMetrics]) -> Finding | None:
     """A collapse: less than half of the best level, and below where the run began."""
-    for name in ("tool_reliability", "success_rate"):
+    # What is drawn shifts to what is still unsolved; where that is known, the shift is taken out of the judgement.
+    is_weighed = curve[-1].mastery is not None
+    for name in ("mastery",) if is_weighed else ("tool_reliability", "success_rate"):
         levels = _levels(curve, name)
         if len(levels) <= WINDOW or levels.max() < 2 * SMALLEST_FALL:
             continue
-        if levels[-1] < 0.5 * levels.max() and levels[-1] < levels[0] - SMALLEST_FALL:
+        is_below_start = levels[-1] < levels[0] - SMALLEST_FALL
+        if levels[-1] < 0.5 * levels.max() and (is_weighed or is_below_start):
             return _finding(
                 "forgetting",
                 "collapse",

@@ -45,7 +45,7 @@ def gather_material(config: TrainingConfig) -> TrainingMaterial:
     assert config.seed is not None, "a seed is drawn before anything is made from it"
     world = world_of(config)
     traces = list(write_logs(world, world.legacy_agent(), config.conversations, config.seed))
-    held_out_customers = held_out_part((trace.cluster_id for trace in traces), SplitConfig(seed=config.seed))
+    held_out_customers = held_out_part((trace.cluster_id for trace in traces), SplitConfig())
     train = [trace for trace in traces if trace.cluster_id not in held_out_customers]
     held_out = [trace for trace in traces if trace.cluster_id in held_out_customers]
     pack = world.make_pack(train, held_out, _source_of(config), fresh_per_trace=FRESH_PER_TRACE)

@@ -32,7 +32,9 @@ class IterationMetrics(BaseModel):
     0 to rounding, as the policy that sampled is the policy that learns.   importance_mean, importance_max: weights of decisions that other
     weights or another arithmetic sampled; 1 where they do not weigh.   gradient_norm: the largest of the updates, before it is shortened.
     decisions_per_rollout: taken, whether learned from or not; None where nothing was played.   settled_share: of the training cases, set
-    aside as always or never solved.   loss, validation_loss: of methods that learn from examples.
+    aside as always or never solved.   mastery: share of rollouts that would go without a mistake on the pack's own mix of cases, by what
+    was last seen of each kind; unlike the measures above it does not fall when harder cases are drawn.
+    loss, validation_loss: of methods that learn from examples.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -58,6 +60,7 @@ class IterationMetrics(BaseModel):
     loss: float | None = None
     validation_loss: float | None = None
     settled_share: float | None = None
+    mastery: float | None = None
     sampling_seconds: float
     learning_seconds: float
     syncing_seconds: float
@@ -84,10 +87,10 @@ class TrainingMetrics(BaseModel):
     average_response_seconds: the agent's time for a ticket on the simulated clock, not measured in the world.   time_saving: of these,
     against the scenario's ticket (240 seconds).
 
-    Of the training itself: episodes_completed: rollouts played to their end.   training_seconds: wall clock, with everything from the
-    first conversation to the last evaluation.   cost_per_episode: seconds of wall clock that learning took for each rollout, which the
-    price of the machine turns into money; None where nothing was played.   convergence_episode: by `convergence_episode`; None when it
-    did not converge.   deployment_readiness: by `readiness`.
+    Of the training itself: episodes_completed: rollouts played to their end, to learn from; None where recorded conversations are learned
+    from.   training_seconds: wall clock, with everything from the first conversation to the last evaluation.   cost_per_episode: seconds
+    of wall clock that learning took for each rollout, which the price of the machine turns into money; None where nothing was played.
+    convergence_episode: by `convergence_episode`; None when it did not converge.   deployment_readiness: by `readiness`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -100,7 +103,7 @@ class TrainingMetrics(BaseModel):
     cost_reduction_against_logs: float | None = Field(default=None, le=1)
     average_response_seconds: float = Field(ge=0)
     time_saving: float = Field(le=1)
-    episodes_completed: int = Field(ge=0)
+    episodes_completed: int | None = Field(default=None, ge=0)
     training_seconds: float = Field(ge=0)
     cost_per_episode: float | None = Field(default=None, ge=0)
     convergence_episode: int | None = Field(default=None, ge=1)
@@ -115,8 +118,8 @@ class TrainingResult(BaseModel):
 
     criteria: the scenario's thresholds by metric.   checks: how the policy stands against them.   estimates: of the policy on held-out
     cases, with intervals; `start` of the one it began as, `logs` of today's agent on the same customers.
-    device: where networks were computed.   checkpoint_digest: of the policy in `checkpoint.zip`.
-    folder: where it was saved, with everything else of the run; None before.
+    findings: what was worth a warning on the way.   device: where networks were computed.   checkpoint_digest: of the policy in
+    `checkpoint.zip`.   folder: where it was saved, with everything else of the run; None before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -128,6 +131,7 @@ class TrainingResult(BaseModel):
     estimates: dict[str, Estimate]
     start: dict[str, Estimate]
     logs: dict[str, Estimate] | None = None
+    findings: tuple[str, ...] = ()
     device: str
     checkpoint_digest: str
     started_at: AwareDatetime

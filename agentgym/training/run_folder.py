@@ -87,8 +87,13 @@ class RunFolder:
         write_atomically(self.path / CURVE, b"".join(_line(metrics) for metrics in curve))
 
     def append_iteration(self, metrics: IterationMetrics) -> None:
-        with (self.path / CURVE).open("ab") as file:
-            file.write(_line(metrics))
+        try:
+            with (self.path / CURVE).open("ab") as file:
+                file.write(_line(metrics))
+        except OSError as error:
+            raise Unavailable(
+                f"Training writes its curve into {self.path}; it said {error}. Make room, then go on with --resume."
+            ) from error
 
     def read_curve(self) -> list[IterationMetrics]:
         return [IterationMetrics.model_validate_json(line) for line in (self.path / CURVE).read_bytes().splitlines()]

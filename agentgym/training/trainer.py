@@ -13,7 +13,8 @@ import torch
 from agentgym.errors import InvalidInput
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.training.conclusion import convergence_episode, readiness, readiness_checks
-from agentgym.training.config import TrainingConfig
+from agentgym.training.config import Method, TrainingConfig
+from agentgym.training.diagnosis import findings_of
 from agentgym.training.first_policy import first_policy
 from agentgym.training.flow_grpo.train import device_of
 from agentgym.training.judging import Judged, judge_policy
@@ -77,6 +78,8 @@ class Trainer:
         self.folder: RunFolder | None = None
         self._start = None if start is None else _checkpoint_of(start)
         self._teacher = None if teacher is None else _checkpoint_of(teacher)
+        _require_teacher(self.config.method, self._teacher)
+        _require_base(self.config, self._start)
         self._ray_address = ray_address
 
     @classmethod
@@ -95,9 +98,8 @@ class Trainer:
         self.folder = self.folder or RunFolder.create(self.config, now=started_at)
         run = _Run(self.config, self.device, self.folder, material, on_progress)
         start = run.start(self._start)
-        learning_began = monotonic()
         trained = run.learn(start, self._teacher, self._ray_address)
-        return run.conclude(start, trained, began=began, learning_seconds=monotonic() - learning_began, started_at=started_at)
+        return run.conclude(start, trained, began=began, started_at=started_at)
 
 
 class _Run:
@@ -132,20 +134,17 @@ class _Run:
             ray_address=ray_address,
         )
         self.folder.write_checkpoint(trained.checkpoint)
-        self.folder.write_trajectories(LAST_ITERATION, trained.trajectories)
-        self.folder.remove_resume_point()
+        # A run that goes on after its last iteration has played nothing anew.
+        if trained.trajectories:
+            self.folder.write_trajectories(LAST_ITERATION, trained.trajectories)
         return trained
 
-    def conclude(
-        self, start: Checkpoint, trained: Trained, *, began: float, learning_seconds: float, started_at: datetime
-    ) -> TrainingResult:
+    def conclude(self, start: Checkpoint, trained: Trained, *, began: float, started_at: datetime) -> TrainingResult:
         before, after = self._judged(start, "before"), self._judged(trained.checkpoint, "after")
         self.folder.write_trajectories(HELD_OUT, after.trajectories)
         criteria = dict(self.material.world.success_criteria())
         checks = readiness_checks(after.report, criteria)
-        metrics = _metrics(
-            after.report, self.material.logs, trained.curve, learning_seconds=learning_seconds, training_seconds=monotonic() - began
-        )
+        metrics = _metrics(after.report, self.material.logs, trained.curve, method=self.config.method, training_seconds=monotonic() - began)
         result = TrainingResult(
             config=self.config,
             metrics=TrainingMetrics.model_validate({**metrics, "deployment_readiness": readiness(checks)}),
@@ -153,6 +152,7 @@ class _Run:
             checks=checks,
             estimates=after.report.estimates,
             start=before.report.estimates,
+            findings=tuple(finding.message for finding in findings_of(trained.curve)),
             logs=self.material.logs.estimates,
             device=self.device,
             checkpoint_digest=trained.checkpoint.digest,
@@ -161,6 +161,7 @@ class _Run:
             folder=self.folder.path,
         )
         result.save(self.folder.path)
+        self.folder.remove_resume_point()
         return result
 
     def _imitated(self) -> Checkpoint:
@@ -168,8 +169,7 @@ class _Run:
         train = self.material.train
         return first_policy(
             train,
-            policy=self.config.policy,
-            base_model=self.config.base_model,
+            config=self.config,
             tools=self.material.world.tools,
             seed=self._seed,
             device=self.device,
@@ -179,7 +179,7 @@ class _Run:
 
     def _judged(self, checkpoint: Checkpoint, stage: Literal["before", "after"]) -> Judged:
         return judge_policy(
-            load_trainable_policy(checkpoint),
+            load_trainable_policy(checkpoint, device=self.device),
             self.material.world,
             self.material.pack.held_out,
             subject=Subject(name=stage, checkpoint_digest=checkpoint.digest),
@@ -216,11 +216,14 @@ def _metrics(
     logs: EvaluationReport,
     curve: Sequence[IterationMetrics],
     *,
-    learning_seconds: float,
+    method: Method,
     training_seconds: float,
 ) -> dict[str, float | int | None]:
     means = {name: estimate.mean for name, estimate in report.estimates.items()}
-    episodes = sum(metrics.rollouts for metrics in curve)
+    # The other methods learn from recorded conversations, or from a teacher's, and play only to show what they do.
+    is_played = method in ("flow_grpo", "rft")
+    episodes = sum(metrics.rollouts for metrics in curve) if is_played else None
+    seconds = sum(metrics.sampling_seconds + metrics.learning_seconds + metrics.syncing_seconds for metrics in curve)
     return {
         "tool_reliability": means["tool_reliability"],
         "success_rate": means["success_rate"],
@@ -232,9 +235,24 @@ def _metrics(
         "time_saving": means["time_saving"],
         "episodes_completed": episodes,
         "training_seconds": training_seconds,
-        "cost_per_episode": learning_seconds / episodes if episodes else None,
+        "cost_per_episode": seconds / episodes if episodes else None,
         "convergence_episode": convergence_episode(curve),
     }
+
+
+def _require_teacher(method: Method, teacher: Checkpoint | None) -> None:
+    if (method == "distill") != (teacher is not None):
+        has = "there is none" if teacher is None else f"the method is {method!r}"
+        raise InvalidInput(f"A teacher is for method 'distill', which needs one; {has}. Give both or neither.")
+
+
+def _require_base(config: TrainingConfig, start: Checkpoint | None) -> None:
+    """A policy that is trained further keeps its base."""
+    base = None if start is None else start.manifest.configuration.get("base")
+    if base is not None and base != config.base_model:
+        raise InvalidInput(
+            f"Training goes on with the base a policy has; it is {base!r}, and {config.base_model!r} was asked for. Name it."
+        )
 
 
 def _checkpoint_of(start: Start) -> Checkpoint:

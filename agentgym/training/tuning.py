@@ -23,11 +23,11 @@ from agentgym.statistics import Estimate
 from agentgym.tools import Tool
 from agentgym.traces.snapshot import SplitConfig, held_out_part
 from agentgym.traces.trace import Trace
-from agentgym.training.config import SEED_LIMIT, TrainingConfig
+from agentgym.training.config import TrainingConfig
+from agentgym.training.first_policy import first_policy
 from agentgym.training.flow_grpo.ray_session import ray_session
 from agentgym.training.flow_grpo.train import train_policy
 from agentgym.training.judging import judge_policy
-from agentgym.training.warm_start import imitate
 from agentgym.verdicts import Subject
 
 GROUP_SIZES = (4, 8, 16, 32)
@@ -77,13 +77,13 @@ class Tuned:
     config: TrainingConfig
 
 
-def split_for_tuning(pack: ScenarioPack, *, seed: int, validation_cases: int) -> tuple[ScenarioPack, ScenarioPack]:
+def split_for_tuning(pack: ScenarioPack, *, validation_cases: int) -> tuple[ScenarioPack, ScenarioPack]:
     """Two packs of the training cases of `pack`, by customer: to learn from, and to judge by. Held-out cases are in neither.
 
     validation_cases: at most, evenly from all there are.   Raises InsufficientData when they would come from a single customer.
     """
     # Another seed than the one that held customers out: by that one, those who are left all fall on the learning side again.
-    apart = held_out_part((case.cluster_id for case in pack.train), SplitConfig(seed=(seed + 1) % SEED_LIMIT))
+    apart = held_out_part((case.cluster_id for case in pack.train), SplitConfig(seed=1))
     learning = tuple(case for case in pack.train if case.cluster_id not in apart)
     left = tuple(case for case in pack.train if case.cluster_id in apart)
     validation = left[:: -(-len(left) // validation_cases)]
@@ -100,17 +100,10 @@ def first_policies(traces: Sequence[Trace], tools: Sequence[Tool], config: Train
     torch.set_num_threads(config.torch_threads)
     seed = config.seed or 0
     if config.policy == "planner":
-        return {None: imitate(traces, tools=tools, seed=seed).to_checkpoint(tools=tools, training={})}
-    from agentgym.policies.causal_lm.config import CausalLMConfig
-    from agentgym.training.language_imitation import LanguageImitationConfig, imitate_in_language
-
-    assert config.base_model is not None, "the configuration asks for a base where the policy is a language model"
-    asked = {rank: LanguageImitationConfig(causal_lm=CausalLMConfig(base=config.base_model, rank=rank)) for rank in ranks}
+        return {None: first_policy(traces, config=config, tools=tools, seed=seed)}
     device = choose_device(config.gpu)
-    return {
-        rank: imitate_in_language(traces, tools=tools, seed=seed, config=of_rank, device=device).to_checkpoint(tools=tools, training={})
-        for rank, of_rank in asked.items()
-    }
+    of_rank = {rank: config.model_copy(update={"rank": rank}) for rank in ranks}
+    return {rank: first_policy(traces, config=asked, tools=tools, seed=seed, device=device) for rank, asked in of_rank.items()}
 
 
 def tune_training(
@@ -148,14 +141,21 @@ def tune_training(
         ended = [results[place] for place in range(len(results))]
     trials = [_trial(result.config or {}, result.metrics or {}, result.error) for result in ended]
     best = best_of(trials)
-    return Tuned(trials=trials, best=best, config=with_values(config, best.learning_rate, best.group_size))
+    return Tuned(trials=trials, best=best, config=with_values(config, best.learning_rate, best.group_size, rank=best.rank))
 
 
-def with_values(config: TrainingConfig, learning_rate: float, group_size: int, *, episodes: int | None = None) -> TrainingConfig:
-    """The configuration with these in place of its own, and as many rollouts an iteration as before.   episodes: None for its own."""
+def with_values(
+    config: TrainingConfig, learning_rate: float, group_size: int, *, rank: int | None = None, episodes: int | None = None
+) -> TrainingConfig:
+    """The configuration with these in place of its own, and as many rollouts an iteration as before.   rank, episodes: None for its own."""
     rollouts = config.batch_size * config.flow_grpo.group_size
     told = config.model_dump()
-    told |= {"learning_rate": learning_rate, "batch_size": max(1, rollouts // group_size), "episodes": episodes or config.episodes}
+    told |= {
+        "learning_rate": learning_rate,
+        "batch_size": max(1, rollouts // group_size),
+        "episodes": episodes or config.episodes,
+        "rank": rank or config.rank,
+    }
     return TrainingConfig.model_validate({**told, "flow_grpo": {**told["flow_grpo"], "group_size": group_size}})
 
 
@@ -200,7 +200,9 @@ def _train(
     began = monotonic()
     tried = with_values(config, drawn["learning_rate"], drawn["group_size"], episodes=budget.episodes)
     try:
-        trained = train_policy(learning, starts[drawn["rank"]], tried.model_copy(update={"num_env_runners": 0, "num_learners": 0}))
+        trained = train_policy(
+            learning, starts[drawn["rank"]], tried.model_copy(update={"num_env_runners": 0, "num_learners": 0, "max_staleness": 0})
+        )
         measured = _judged(trained.checkpoint, validation, seed=config.seed or 0)
     except AgentGymError as error:
         measured = {"error": str(error)}

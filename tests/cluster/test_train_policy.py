@@ -39,6 +39,18 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[FileStore, Artifact
 
 
 @pytest.fixture
+def make_method_spec(start: tuple[FileStore, ArtifactRef, ArtifactRef]) -> MakeSpec:
+    """A spec for another method than Flow-GRPO, with the planner itself as teacher."""
+    store, pack, checkpoint = start
+
+    def make(**config: object) -> TrainPolicySpec:
+        chosen = TrainingConfig.model_validate({"batch_size": 8, "learning_rate": 1e-3, **config})
+        return TrainPolicySpec(pack=pack, checkpoint=checkpoint, teacher=checkpoint, config=chosen, store=str(store.root))
+
+    return make
+
+
+@pytest.fixture
 def make_spec(start: tuple[FileStore, ArtifactRef, ArtifactRef]) -> MakeSpec:
     store, pack, checkpoint = start
 
@@ -57,6 +69,18 @@ def run_job(spec: TrainPolicySpec, folder: Path) -> TrainPolicyResult:
 
 def figures(result: TrainPolicyResult) -> list[dict[str, object]]:
     return [metrics.model_dump(exclude=SECONDS) for metrics in result.curve]
+
+
+@pytest.mark.parametrize(("method", "teachers"), [("rft", 0), ("distill", 1)])
+def test_other_methods_are_jobs_too(
+    make_method_spec: MakeSpec, start: tuple[FileStore, ArtifactRef, ArtifactRef], tmp_path: Path, method: str, teachers: int
+) -> None:
+    """What they do not measure is left open, and only who was learned from is in the lineage."""
+    result = run_job(make_method_spec(method=method, episodes=64, methods={"rft": {"rounds": 1}, "fitting": {"epochs": 1}}), tmp_path)
+    trained = Checkpoint.from_bytes(start[0].read(result.checkpoint))
+    assert [metrics.kl for metrics in result.curve] == [None]
+    assert method in trained.manifest.training
+    assert ("teacher" in trained.manifest.lineage) == bool(teachers)
 
 
 def test_the_result_is_a_checkpoint_that_names_where_it_came_from(

@@ -25,11 +25,13 @@ def test_a_run_keeps_parameters_lineage_metrics_curves_and_artifacts(tracking: T
     with track_step("train", tracking=tracking, parameters={"rl": {"clip": 0.2}, "seed": 7}, lineage=lineage) as run:
         run.log_metrics({"tool_reliability": 0.96})
         run.log_curve("reward", [1.0, 2.0, 4.0])
+        run.log_curve("kl", [None, 0.5])
         run.log_artifact("plots/reward.txt", "1 2 4")
     kept = client.get_run(run.id)
     assert kept.info.status == "FINISHED"
     assert kept.data.params == {"rl.clip": "0.2", "seed": "7"}
-    assert kept.data.metrics == {"tool_reliability": 0.96, "reward": 4.0}
+    assert kept.data.metrics == {"tool_reliability": 0.96, "reward": 4.0, "kl": 0.5}
+    assert [(point.step, point.value) for point in client.get_metric_history(run.id, "kl")] == [(1, 0.5)]
     assert lineage.items() <= kept.data.tags.items()
     assert [point.value for point in client.get_metric_history(run.id, "reward")] == [1.0, 2.0, 4.0]
     assert Path(client.download_artifacts(run.id, "plots/reward.txt")).read_text() == "1 2 4"

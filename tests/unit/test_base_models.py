@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from agentgym.episode import Conversation
@@ -101,6 +102,35 @@ def test_an_adapter_does_not_hold_its_base_and_knows_it_again(tmp_path: Path):
     config.write_text(config.read_text() + " ")
     with pytest.raises(InvalidInput, match="An adapter belongs to the base it was trained on"):
         CausalLM.from_checkpoint(checkpoint)
+
+
+def test_the_tags_of_calls_survive_whoever_reads_without_special_tokens():
+    tokenizer = make_tiny(["Where is it?"], seed=0)[1]
+    written = "<tool_call>where</tool_call>"
+    assert tokenizer.decode([*tokenizer.encode(written), tokenizer.eos_token_id], skip_special_tokens=True) == written
+
+
+def test_a_folder_that_says_to_cut_what_is_encoded_is_read_whole(tmp_path: Path):
+    folder = save_base("qwen2", tmp_path)
+    written = (folder / "tokenizer.json").read_text()
+    cutting = '"truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}'
+    (folder / "tokenizer.json").write_text(written.replace('"truncation": null', cutting))
+    policy = policy_on(folder)
+    before = dict(policy.identity)
+    assert len(policy.prompt_of(CONVERSATION)) > 4
+    assert policy_on(folder).identity == before
+
+
+@pytest.mark.parametrize("checkpoints_gradients", [True, False])
+def test_checkpointed_gradients_are_computed_twice_and_equal(checkpoints_gradients: bool, tmp_path: Path):
+    policy = policy_on(save_base("qwen2", tmp_path), checkpoints_gradients=checkpoints_gradients)
+    layers: list[int] = []
+    policy.network.lm.get_decoder().layers[0].self_attn.register_forward_hook(lambda *_: layers.append(1))
+    (action,) = policy.act_batch([CONVERSATION], rng=np.random.default_rng(0))
+    logs = policy.network(tensors(policy.collate(action.decisions)))["log_probability"]
+    assert logs.tolist() == pytest.approx([decision.log_probability for decision in action.decisions], abs=2e-5)
+    torch.autograd.backward(logs.sum())
+    assert len(layers) == (2 if checkpoints_gradients else 1)
 
 
 def test_a_base_without_a_chat_template_is_refused(tmp_path: Path):

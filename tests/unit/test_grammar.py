@@ -74,7 +74,16 @@ def test_any_json_number_can_be_written(text: str):
     assert cursor.text == text + "}"
 
 
-@pytest.mark.parametrize("text", ["007", "1.2.3", "--1", "1.", "-", ""])
+def test_a_number_never_grows_into_one_that_cannot_be_ended():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        cursor = Cursor(Number("amount", DIGITS, pieces("}")))
+        while not cursor.is_done:
+            cursor.choose(int(rng.integers(len(cursor.allowed.ids) - (len(cursor.tokens) < 25))))
+        float(cursor.text.removesuffix("}"))
+
+
+@pytest.mark.parametrize("text", ["007", "1.2.3", "--1", "1.", "-", "", ".", ".5", "-."])
 def test_what_is_no_json_number_cannot_be_written(text: str):
     tokens = [next(token for token, part in DIGITS.items() if part == mark) for mark in text]
     assert not Cursor(Number("amount", DIGITS, pieces("}"))).follow([*tokens, ord("}"), END])

@@ -69,12 +69,35 @@ def test_every_mistake_is_in_one_message():
         ({"policy": "causal_lm"}, "causal_lm needs a base_model"),
         ({"base_model": "tiny"}, "is for policy 'causal_lm'"),
         ({"method": "sft", "flow_grpo": GROUPS_OF_FOUR}, "flow_grpo's settings are for method 'flow_grpo'"),
+        ({"method": "sft", "discount_factor": 0.5, "max_staleness": 2}, "discount_factor and max_staleness: only method 'flow_grpo'"),
+        ({"rank": 8}, "rank: only policy 'causal_lm' reads this"),
         ({"methods": MethodSettings(dpo=DPOSettings(beta=1))}, "are for the other methods"),
     ],
 )
 def test_a_field_that_nothing_would_read_is_refused(asked, told):
     with pytest.raises(ValidationError, match=told):
         TrainingConfig(**asked)
+
+
+LANGUAGE = {"policy": "causal_lm", "base_model": "tiny"}
+
+
+def test_a_language_model_learns_by_small_steps_whatever_the_method():
+    on_policy, supervised = (TrainingConfig.suited_to("lookup", **LANGUAGE, method=method) for method in ("flow_grpo", "sft"))
+    assert on_policy.learning_rate == supervised.learning_rate < TrainingConfig().learning_rate
+    assert on_policy.flow_grpo.adam_epsilon == supervised.methods.fitting.adam_epsilon == 1e-8
+
+
+def test_recorded_conversations_are_learned_gently_by_either_policy():
+    planner, language = TrainingConfig.suited_to(RECORDED), TrainingConfig.suited_to(RECORDED, **LANGUAGE)
+    assert planner.flow_grpo.kl_coefficient == language.flow_grpo.kl_coefficient > FlowGRPOSettings().kl_coefficient
+    assert planner.episodes == language.episodes == TrainingConfig.suited_to(RECORDED, method="rft").episodes
+
+
+def test_one_nested_setting_that_was_asked_for_leaves_the_others_suited():
+    asked = TrainingConfig.suited_to("lookup", **LANGUAGE, flow_grpo={"credit": "state"})
+    suited = TrainingConfig.suited_to("lookup", **LANGUAGE)
+    assert asked.flow_grpo == suited.flow_grpo.model_copy(update={"credit": "state"})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def trial(reliability: float | None) -> Trial:
 
 def test_trials_are_judged_on_training_cases_of_customers_they_never_met_and_never_on_held_out_ones():
     pack = pack_of(50)
-    learning, validation = split_for_tuning(pack, seed=0, validation_cases=1000)
+    learning, validation = split_for_tuning(pack, validation_cases=1000)
     learned, judged = ({case.cluster_id for case in part.train} for part in (learning, validation))
     assert not learned & judged
     assert {case.case_id for part in (learning, validation) for case in part.train} == {case.case_id for case in pack.train}
@@ -40,19 +40,19 @@ def test_as_many_customers_are_set_apart_when_the_same_seed_held_others_out_befo
     pack = pack_of(100)
     gone = held_out_part((case.cluster_id for case in pack.train), SplitConfig(seed=4))
     left = pack.model_copy(update={"train": tuple(case for case in pack.train if case.cluster_id not in gone)})
-    _, validation = split_for_tuning(left, seed=4, validation_cases=1000)
+    _, validation = split_for_tuning(left, validation_cases=1000)
     assert len({case.cluster_id for case in validation.train}) > 8
 
 
 def test_no_more_cases_are_judged_than_allowed_and_they_are_of_many_customers():
-    _, validation = split_for_tuning(pack_of(200), seed=0, validation_cases=20)
+    _, validation = split_for_tuning(pack_of(200), validation_cases=20)
     assert len(validation.train) <= 20
     assert len({case.cluster_id for case in validation.train}) >= 10
 
 
 def test_a_search_needs_two_customers_to_judge_by():
     with pytest.raises(InsufficientData, match="at least two customers; of 6 training cases 1"):
-        split_for_tuning(pack_of(2), seed=0, validation_cases=10)
+        split_for_tuning(pack_of(2), validation_cases=10)
 
 
 def test_a_larger_group_leaves_the_rollouts_of_an_iteration_as_many():

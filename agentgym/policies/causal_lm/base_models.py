@@ -32,8 +32,12 @@ def load_base(config: CausalLMConfig, *, device: str = "cpu") -> tuple[Any, Any]
     reached. Weights are read from safetensors only: other files can run code.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.base)
-        lm = AutoModelForCausalLM.from_pretrained(config.base, dtype=getattr(torch, config.precision), use_safetensors=True)
+        # An adapter goes with the very commit of a hub's model; code that comes with a model is never run.
+        asked = {"revision": config.base_digest if config.base_digest and not Path(config.base).is_dir() else "main"}
+        tokenizer = AutoTokenizer.from_pretrained(config.base, trust_remote_code=False, **asked)
+        lm = AutoModelForCausalLM.from_pretrained(
+            config.base, dtype=getattr(torch, config.precision), use_safetensors=True, trust_remote_code=False, **asked
+        )
     except (OSError, ValueError, KeyError) as error:
         raise _not_loaded(config.base, error) from error
     return cast(Any, lm).to(device), tokenizer

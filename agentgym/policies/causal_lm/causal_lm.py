@@ -178,8 +178,9 @@ class CausalLM:
     def _prompt(self, conversation: Conversation, state: State) -> Tokens:
         known = state.memo.get("prompt")
         if known is None:
-            known = state.memo["prompt"] = self._format.prompt(conversation.messages, conversation.tools)
+            known = self._format.prompt(conversation.messages, conversation.tools)
             self._require_room(known)
+            state.memo["prompt"] = known
         return known  # type: ignore[return-value]
 
     def _root(self, conversation: Conversation, state: State) -> Node:

@@ -5,13 +5,13 @@ A call is written `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, wh
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jinja2
-import orjson
 from pydantic import JsonValue
 
 from agentgym.errors import InvalidInput
@@ -25,6 +25,7 @@ RESULT_BEGINS, RESULT_ENDS = "<tool_response>", "</tool_response>"
 TAGS = (CALL_BEGINS, CALL_ENDS, RESULT_BEGINS, RESULT_ENDS)
 QUOTE = '"'
 _ANYTHING = "A"
+_SHORT = 128
 
 
 class Turn(NamedTuple):
@@ -49,14 +50,20 @@ class ChatFormat:
                 f"A base model needs a chat template, which says how a conversation is written; the tokenizer of {name!r} has none. "
                 "Use an instruction-tuned base, or put a chat_template.jinja into the model's folder."
             )
+        if not getattr(tokenizer, "is_fast", False):
+            raise InvalidInput(f"A base model needs a fast tokenizer, with a tokenizer.json; that of {name!r} is not. Convert it.")
+        # A folder may say to cut or pad what is encoded; here nothing is, and the digest must not depend on who encoded first.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
         self.tokenizer, self._name = tokenizer, name
         self._shows_tools, self._system_prompt = shows_tools, system_prompt
-        specials = sorted((str(added.content) for added in tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
+        added = tokenizer.added_tokens_decoder.values()
+        specials = sorted((str(token.content) for token in added if token.special or token.content in TAGS), key=len, reverse=True)
         # The tags of calls are special tokens of some models; they stand inside what is said.
         marks = [special for special in specials if special not in TAGS]
         self._special = re.compile("(" + "|".join(map(re.escape, marks)) + ")") if marks else None
         self._forged = re.compile("|".join(map(re.escape, [*specials, *TAGS])))
-        self.encode = lru_cache(maxsize=65536)(self._encode)
+        self._encode_short = lru_cache(maxsize=16384)(self._encode)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -107,7 +114,7 @@ class ChatFormat:
         names = [*call.arguments, None]
         tokens = self.encode(call_opening(call.name, names[0]))
         for value, following in zip(call.arguments.values(), names[1:], strict=True):
-            tokens += self.value(json_text(value), value_closing(following))
+            tokens += self.value(argument_text(value), value_closing(following))
         return tokens
 
     def _segment(self, segment: str) -> Tokens:
@@ -115,6 +122,10 @@ class ChatFormat:
         if header and segment.startswith(header) and segment != header:
             return self.encode(header) + self.response(segment.removeprefix(header))
         return self.encode(segment) if self._is_special(segment) else self.response(segment)
+
+    def encode(self, text: str) -> Tokens:
+        """The tokens of a text; those of short ones are kept."""
+        return self._encode_short(text) if len(text) <= _SHORT else self._encode(text)
 
     def _encode(self, text: str) -> Tokens:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -129,14 +140,8 @@ class ChatFormat:
     def _turns(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Turn]:
         instructions = [self._system_prompt] if self._system_prompt else []
         instructions += [_tool_list(tools)] if self._shows_tools and tools else []
-        turns = [Turn("system", "\n\n".join(instructions))] if instructions else []
-        for message in messages:
-            turn = self._turn(message)
-            if turns and turns[-1].role == turn.role:
-                turns[-1] = Turn(turn.role, f"{turns[-1].content}\n{turn.content}")
-            else:
-                turns.append(turn)
-        return turns
+        opening = [Turn("system", "\n\n".join(instructions))] if instructions else []
+        return _joined([*opening, *map(self._turn, messages)])
 
     def _turn(self, message: Message) -> Turn:
         """What a message says. Marks that somebody put into their words are taken out: nobody speaks for another."""
@@ -151,7 +156,14 @@ class ChatFormat:
             return self._rendered(turns, begins_reply)
         except jinja2.TemplateError:
             # Some models know no system message; its words then stand at the head of the user's.
+            pass
+        try:
             return self._rendered(_without_system(turns), begins_reply)
+        except jinja2.TemplateError as error:
+            raise InvalidInput(
+                f"A conversation must fit the chat template of its base; that of {self._name!r} said: {error}. "
+                "Let the customer speak first, or use another base."
+            ) from error
 
     def _rendered(self, turns: Sequence[Turn], begins_reply: bool) -> str:
         return str(
@@ -162,7 +174,7 @@ class ChatFormat:
 def call_text(name: str, arguments: dict[str, JsonValue]) -> str:
     """A call as the model writes it."""
     names = [*arguments, None]
-    values = [json_text(value) + value_closing(following) for value, following in zip(arguments.values(), names[1:], strict=True)]
+    values = [argument_text(value) + value_closing(following) for value, following in zip(arguments.values(), names[1:], strict=True)]
     return call_opening(name, names[0]) + "".join(values)
 
 
@@ -180,7 +192,18 @@ _END = "}}" + CALL_ENDS
 
 
 def json_text(value: JsonValue) -> str:
-    return orjson.dumps(value).decode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def argument_text(value: JsonValue) -> str:
+    """A value of a call as JSON, in which no mark of a template can stand: what begins one is escaped inside strings."""
+    if isinstance(value, str):
+        return json_text(value).replace("<", "\\u003c").replace("[", "\\u005b")
+    if isinstance(value, list):
+        return f"[{','.join(map(argument_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{argument_text(name)}:{argument_text(inner)}" for name, inner in value.items()) + "}"
+    return json_text(value)
 
 
 def read_calls(text: str) -> tuple[ToolCall, ...]:
@@ -190,8 +213,8 @@ def read_calls(text: str) -> tuple[ToolCall, ...]:
 
 def _read_call(text: str) -> ToolCall | None:
     try:
-        written = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        written = json.loads(text)
+    except json.JSONDecodeError:
         return None
     if not isinstance(written, dict) or not isinstance(written.get("name"), str) or not isinstance(written.get("arguments"), dict):
         return None
@@ -199,13 +222,24 @@ def _read_call(text: str) -> ToolCall | None:
 
 
 def _without_system(turns: Sequence[Turn]) -> list[Turn]:
+    """The same for a model that knows no system message, and wants the user to begin."""
     instructions = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    others = [turn for turn in turns if turn.role != "system"]
-    if not instructions:
-        return others
+    others = _joined(turn for turn in turns if turn.role != "system")
     if others and others[0].role == "user":
-        return [Turn("user", f"{instructions}\n\n{others[0].content}"), *others[1:]]
+        first = f"{instructions}\n\n{others[0].content}" if instructions else others[0].content
+        return [Turn("user", first), *others[1:]]
     return [Turn("user", instructions), *others]
+
+
+def _joined(turns: Iterable[Turn]) -> list[Turn]:
+    """One turn for all that one side says in a row."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            joined[-1] = Turn(turn.role, f"{joined[-1].content}\n{turn.content}")
+        else:
+            joined.append(turn)
+    return joined
 
 
 def _tool_list(tools: Sequence[Tool]) -> str:

@@ -132,7 +132,7 @@ class Stretch:
         return Landing(after.node, text + after.said)
 
 
-_NUMBER_BEGINS = re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?")
+_NUMBER_BEGINS = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?)?")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _MOST_DIGITS = 18
 
@@ -157,7 +157,9 @@ class Number:
 
 
 def _may_begin_a_number(text: str) -> bool:
-    return len(text) <= _MOST_DIGITS and _NUMBER_BEGINS.fullmatch(text) is not None
+    # A sign or a point is only begun where there is room for a digit after it.
+    room = _MOST_DIGITS - (not text[-1:].isdigit())
+    return len(text) <= room and _NUMBER_BEGINS.fullmatch(text) is not None
 
 
 class Either:

@@ -30,9 +30,13 @@ class CausalLMNetwork(nn.Module):
         _require_plain_output(lm)
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
         self.lm = get_peft_model(lm, lora).get_base_model()
+        self.lm.eval()
         if config.checkpoints_gradients:
+            _require_no_dropout(lm)
             self.lm.gradient_checkpointing_enable()
             self.lm.enable_input_require_grads()
+            # Only then does transformers compute activations again.
+            self.lm.train()
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`log_probability` and `entropy`, shape (N,), of the N decisions in a batch as `collated` gives it."""
@@ -172,6 +176,16 @@ def _segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor
     highest = torch.full((count,), -torch.inf, device=scores.device).scatter_reduce(0, segments, scores.detach(), "amax")
     shifted = scores - highest[segments]
     return shifted - torch.zeros(count, device=scores.device).index_add(0, segments, shifted.exp()).log()[segments]
+
+
+def _require_no_dropout(lm: Any) -> None:
+    """What is dropped by chance in training gives other log-probabilities than sampling did."""
+    drops = {name: rate for name, rate in lm.config.get_text_config().to_dict().items() if "dropout" in name and rate}
+    if drops:
+        raise InvalidInput(
+            f"Checkpointing gradients needs a base without dropout, which would make learning differ from sampling; got {drops!r}. "
+            "Set them to 0 in the base's config.json."
+        )
 
 
 def _require_plain_output(lm: Any) -> None:

@@ -8,28 +8,28 @@ import numpy as np
 from pydantic import JsonValue
 
 from agentgym.episode import Conversation
-from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, assistant
 from agentgym.policies.causal_lm.chat_format import (
     CALL_BEGINS,
     QUOTE,
     ChatFormat,
+    argument_text,
     call_opening,
     call_text,
-    json_text,
     read_calls,
     value_closing,
 )
 from agentgym.policies.causal_lm.grammar import Allowed, Either, Node, Number, Piece, Pieces, Stretch, Tokens, Writing
 from agentgym.policies.planner.candidates import candidates_for
 from agentgym.policies.planner.examples import is_known
-from agentgym.policies.planner.slots import CHOICE, FLAG, ToolView, tool_view
+from agentgym.policies.planner.slots import CHOICE, FLAG, STRUCTURE, Slot, ToolView, tool_view
 from agentgym.policies.planner.state import State
 from agentgym.policies.replies import Replies
 from agentgym.tools import Tool
 
 ACT, WORDS = "act", "words"
 _MOST_OF_A_VALUE = 48
+_LONGEST_VALUE = 200
 
 
 class Opening(NamedTuple):
@@ -54,8 +54,12 @@ class Offers:
 
     def root(self, conversation: Conversation, state: State) -> Node:
         """Where a response begins."""
-        callable_tools = [opening for opening in self._openings(conversation.tools) if self._is_callable(state, opening.view)]
-        calls = [Piece(opening.piece_text, opening.tokens, self._then(state, opening.view, opening.place)) for opening in callable_tools]
+        calls = [
+            Piece(opening.piece_text, opening.tokens, self._then(state, opening.view, opening.place))
+            for opening in self._openings(conversation.tools)
+            if opening.view.required <= self._offered(state, opening.view)
+            and (opening.place is None or opening.place in self._offered(state, opening.view))
+        ]
         if self._offers_candidates:
             return Pieces(ACT, [*calls, *(self._reply(text) for text in self.reply_texts(conversation))])
         words = Stretch(WORDS, Writing(self._wide.words, self._format.turn_end, self._max_words, self._read, None))
@@ -119,26 +123,32 @@ class Offers:
         """The last piece of a call ends the turn."""
         return (self._format.turn_end,) if place is None else ()
 
-    def _is_callable(self, state: State, view: ToolView) -> bool:
-        return not self._offers_candidates or all(candidates_for(state, view.slots[place]).keys for place in view.required)
+    def _offered(self, state: State, view: ToolView) -> frozenset[int]:
+        """Places of the arguments that can be given now: those with a value to choose, or whose type can be written freely."""
+        key = f"offered {view.tool.name}"
+        known = state.memo.get(key)
+        if known is None:
+            known = state.memo[key] = frozenset(place for place, slot in enumerate(view.slots) if self._has_value(state, slot))
+        return known  # type: ignore[return-value]
+
+    def _has_value(self, state: State, slot: Slot) -> bool:
+        if self._offers_candidates or slot.kind in (CHOICE, FLAG):
+            return bool(_values(state, slot))
+        return slot.kind != STRUCTURE
 
     def _then(self, state: State, view: ToolView, place: int | None) -> Callable[[], Node] | None:
         return None if place is None else partial(self._value, state, view, place)
 
     def _value(self, state: State, view: ToolView, place: int) -> Node:
-        slot, following = view.slots[place], _next_places(view, place + 1)
+        slot, offered = view.slots[place], self._offered(state, view)
+        following = [later for later in _next_places(view, place + 1) if later is None or later in offered]
         name = f"argument {slot.name}"
         if self._offers_candidates or slot.kind in (CHOICE, FLAG):
-            values = list(dict.fromkeys(json_text(slot.typed(value)) for value in candidates_for(state, slot).values))
+            values = _values(state, slot)
             return Pieces(name, [self._piece(value, state, view, later) for value in values for later in following])
         if slot.schema.get("type") in ("integer", "number"):
             closings = [self._piece("", state, view, later) for later in following]
             return Number(name, self._wide.parts_of_numbers, Pieces(name, closings))
-        if slot.schema.get("type") in ("array", "object"):
-            raise InvalidInput(
-                f"Values written freely are text, numbers or one of a list; {view.tool.name!r} takes {slot.name!r}, which is of type "
-                f"{slot.schema['type']!r}. Offer candidates instead."
-            )
         return Pieces(name, [Piece(QUOTE, self._format.encode(QUOTE), partial(self._text, name, state, view, following))])
 
     def _piece(self, value: str, state: State, view: ToolView, later: int | None) -> Piece:
@@ -170,7 +180,7 @@ class _Wide:
         plain = [token for token in range(len(tokenizer)) if token not in special]
         texts = {token: str(tokenizer.decode([token])) for token in plain}
         (quote,) = chat_format.encode(QUOTE)
-        inside = [token for token, text in texts.items() if text and not any(mark in text for mark in '"\\') and text.isprintable()]
+        inside = [token for token, text in texts.items() if text and not set(text) & set('"\\<[') and text.isprintable()]
         self.words = Allowed(np.array(sorted([*plain, end]), np.int64), is_wide=True)
         self.text = Allowed(np.array(sorted([*inside, quote]), np.int64), is_wide=True)
         self.parts_of_numbers = {token: text for token, text in texts.items() if text and set(text) <= set("0123456789.-")}
@@ -197,6 +207,12 @@ def _in_order(view: ToolView, arguments: dict[str, JsonValue]) -> dict[str, Json
     """The arguments as the grammar writes them: in the schema's order and types, unknown ones at the end."""
     known = {slot.name: slot.typed(arguments[slot.name]) for slot in view.slots if slot.name in arguments}
     return known | {name: value for name, value in arguments.items() if name not in known}
+
+
+def _values(state: State, slot: Slot) -> list[str]:
+    """The candidates as JSON text, without those that are too long to be a value."""
+    written = (argument_text(slot.typed(value)) for value in candidates_for(state, slot).values)
+    return list(dict.fromkeys(value for value in written if len(value) <= _LONGEST_VALUE))
 
 
 def _questions(tool: Tool) -> list[list[str]]:

@@ -48,15 +48,18 @@ class Sampler:
 
         Merged anew where one of them has changed since: tensors count how often they are written.
         """
+        device = self._network.lm.device
+        if self._lm.device != device or any(self._layers[name].weight.device != device for name, _ in self._network.adapted()):
+            # The network was moved; what is not shared with it has stayed behind.
+            self._lm.to(device)
         adapted = list(self._network.adapted())
         version = sum(values._version for _, layer in adapted for values in layer.parameters())
         if version == self._merged:
             return self._lm
         for name, layer in adapted:
             adapter = layer.active_adapters[0]
-            change = layer.lora_B[adapter].weight.float() @ layer.lora_A[adapter].weight.float()
             weight = layer.base_layer.weight
-            self._layers[name].weight.copy_((weight.float() + layer.scaling[adapter] * change).to(weight.dtype))
+            self._layers[name].weight.copy_((weight.float() + layer.get_delta_weight(adapter).float()).to(weight.dtype))
         self._merged = version
         return self._lm
 

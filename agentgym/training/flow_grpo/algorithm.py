@@ -150,8 +150,8 @@ class FlowGRPO(Algorithm):
         learned = perf_counter()
         self._sync()
         seconds = {"sampling_seconds": played - began, "learning_seconds": learned - played, "syncing_seconds": perf_counter() - learned}
-        settled = {"settled_share": self.curriculum.settled_share}
-        self.latest = {**_sample_metrics(sample, batch, settings), **settled, **learning, **seconds}
+        curriculum = {"settled_share": self.curriculum.settled_share, "mastery": self.curriculum.mastery}
+        self.latest = {**_sample_metrics(sample, batch, settings), **curriculum, **learning, **seconds}
         self.metrics.log_dict(self.latest, key=METRICS, window=1)
 
     def iterate(self) -> Mapping[str, float]:

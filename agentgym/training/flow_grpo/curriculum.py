@@ -50,6 +50,12 @@ class Curriculum:
         return dict(self._unsolved)
 
     @property
+    def mastery(self) -> float:
+        """Share of rollouts that would go as they should if cases were drawn as often as they occur; 0 before any was played."""
+        counts = np.array([len(places) for places in self._places], dtype=np.float64)
+        return float(np.average([1 - self._unsolved[course] for course in self._courses], weights=counts))
+
+    @property
     def streaks(self) -> Mapping[str, int]:
         """Of cases and courses, by "case ID" and "course NAME": groups in a row that every rollout solved, or below 0 that none did."""
         return dict(self._streaks)

@@ -171,7 +171,7 @@ class FlowGRPOLearner(TorchLearner):
         if not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
             raise InvalidInput(
                 f"Loss and gradient must stay finite; the loss is {step.loss!r}, the gradient's norm {step.gradient_norm!r}. "
-                f"Lower the learning rate ({self.config.lr!r}) or the reward weights; the policy is as it was before."
+                f"Lower the learning rate ({self.config.lr!r}) or the reward weights; the last checkpoint is still good."
             )
 
     def _require_ratio_one(self, step: Step) -> None:

@@ -94,7 +94,11 @@ def _sources(lesson: Lesson) -> Iterator[tuple[str, Split[Pair]]]:
     experience, is_kept_out = lesson.experience, lesson.kept_out.__contains__
     yield (
         "feedback",
-        _split(experience.preferences, lambda preference: is_kept_out(preference.rejected.cluster_id), partial(_recalled, lesson)),
+        _split(
+            experience.preferences,
+            lambda preference: is_kept_out(preference.rejected.cluster_id) or is_kept_out(preference.chosen.cluster_id),
+            partial(_recalled, lesson),
+        ),
     )
     # Conversations are paired inside each side, so that no customer is in both.
     paired = partial(_pairs_of_traces, lesson)

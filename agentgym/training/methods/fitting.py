@@ -62,8 +62,8 @@ class Portion:
     measured: Measured
 
     def outputs(self, network: nn.Module) -> Mapping[str, Tensor]:
-        outputs: Mapping[str, Tensor] = network(self.evidence)
-        return outputs
+        """On the processor, where the losses are, wherever the network computes them."""
+        return {name: values.cpu() for name, values in network(self.evidence).items()}
 
 
 Batch = Sequence[Portion]
@@ -220,7 +220,7 @@ def _portion(policy: Learner, examples: Sequence[E], objective: Callable[[Sequen
 
     def log_probability_now() -> Tensor:
         with torch.no_grad():
-            now: Tensor = policy.network(evidence)["log_probability"]
+            now: Tensor = policy.network(evidence)["log_probability"].cpu()
         return now
 
     return Portion(evidence=evidence, decisions=len(decisions), measured=objective(examples, log_probability_now))

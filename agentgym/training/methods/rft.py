@@ -39,13 +39,16 @@ def learn_rft(lesson: Lesson) -> Mapping[str, JsonValue]:
         sample = _played(lesson, cases.learning, number)
         playing_seconds = perf_counter() - began
         kept = list(flawless(sample, most_per_case=lesson.settings.rft.kept_per_case))
+        if not kept and kept_of_round:
+            break
         _require_some(kept, sample)
         lesson.report(sample, playing_seconds=playing_seconds, epoch=_imitate(lesson, kept, number))
         kept_of_round.append(len(kept))
         reward = lesson.reward_on(cases.validation)
         if reward > best_reward:
             best, best_reward = read_weights(lesson.policy.network), reward
-    write_weights(lesson.policy.network, best)
+        else:
+            write_weights(lesson.policy.network, best)
     return {"kept_rollouts": kept_of_round, "validation_reward": best_reward}
 
 

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.training.config import TrainingConfig
-from agentgym.training.flow_grpo.train import OnIteration, OnResumePoint, train_policy
+from agentgym.training.flow_grpo.train import OnIteration, OnResumePoint, device_of, train_policy
 from agentgym.training.methods.distill import learn_distill
 from agentgym.training.methods.dpo import learn_dpo
 from agentgym.training.methods.experience import Experience
@@ -57,7 +57,7 @@ def run_method(
         )
     torch.set_num_threads(config.torch_threads)
     lesson = Lesson(
-        policy=load_trainable_policy(start),
+        policy=load_trainable_policy(start, device=device_of(start.manifest.policy, config.gpu)),
         experience=experience,
         config=config,
         settings=config.methods,
@@ -66,10 +66,10 @@ def run_method(
     )
     found = _METHODS[config.method](lesson)
     training: dict[str, JsonValue] = {config.method: {**config.as_record(), "learned_from": dict(found)}}
-    checkpoint = start.with_weights_of(lesson.policy, training=training, lineage=_lineage(experience))
+    checkpoint = start.with_weights_of(lesson.policy, training=training, lineage=_lineage(experience, config.method))
     return Trained(checkpoint=checkpoint, curve=lesson.curve, trajectories=lesson.played)
 
 
-def _lineage(experience: Experience) -> dict[str, str]:
-    teacher = experience.teacher
+def _lineage(experience: Experience, method: str) -> dict[str, str]:
+    teacher = experience.teacher if method == "distill" else None
     return {"pack": experience.pack.digest, **({"teacher": teacher.digest} if isinstance(teacher, Checkpoint) else {})}

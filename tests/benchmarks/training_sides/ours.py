@@ -1,7 +1,8 @@
 """Our side: Flow-GRPO on RLlib with the language-model policy. Prints one JSON object.
 
-`--like-for-like` trains on every group, one update for what was played, as the other sides do, and writes freely as they do; without it
-the policy chooses among candidates and the algorithm is configured as the product configures it.
+`--like-for-like` trains on every group, one update for what was played, as the other sides do; values and words are written freely, inside
+the grammar of the tools, which the other sides have learned but not built in. Without it the policy chooses among candidates and the
+algorithm is configured as the product configures it.
 """
 
 import argparse
@@ -53,6 +54,7 @@ def main() -> None:
         settings=like_for_like() if given.like_for_like else as_configured(),
         lr=LEARNING_RATE,
         batch_size=GROUPS,
+        iterations=None if given.like_for_like else given.steps,
     )
     watch = Stopwatch(steps=given.steps, every=given.every)
     with ray_session(cpus=0):
