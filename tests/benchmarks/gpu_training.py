@@ -83,7 +83,7 @@ def one_round(policy: CausalLM, optimizer: torch.optim.Optimizer, conversations:
     difference = np.abs(logs.detach().float().cpu().numpy() - [decision.log_probability for decision in decisions])
     return {
         "rollouts_per_second": len(conversations) / seconds,
-        "read_tokens_per_second": float(batch["row_lengths"].sum()) / seconds,
+        "read_tokens_per_second": float(batch["tree_lengths"].sum()) / seconds,
         "written_tokens_per_second": sum(len(written.response) for written in written_in(actions)) / seconds,
         "sampling_share": (sampled - began) / seconds,
         "mean_log_probability_difference": float(difference.mean()),

@@ -174,7 +174,7 @@ def test_a_conversation_that_only_grew_is_one_row(make: Callable[..., CausalLM])
         actions += [policy.recall(conversation(*said), assistant("", CALL), next_call=None)]
         said = (*said, assistant("", CALL), answer)
     batch = policy.collate([decision for action in actions if action for decision in action.decisions])
-    assert len(batch["row_lengths"]) == 1
+    assert len(batch["tree_lengths"]) == 1
     assert all(earlier < later for earlier, later in pairwise(batch["places"].tolist()))
 
 

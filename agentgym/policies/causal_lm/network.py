@@ -93,8 +93,8 @@ def decided(lm: Any, batch: Mapping[str, Tensor], *, reads: bool = False) -> dic
     """
     device = lm.get_input_embeddings().weight.device
     batch = {name: values.to(device) for name, values in batch.items()}
-    starts = torch.cumsum(batch["row_lengths"], 0) - batch["row_lengths"]
-    parts = [_decided_in(lm, batch, rows, starts, reads=reads) for rows in _chunks(batch["row_lengths"].tolist())]
+    starts = torch.cumsum(batch["tree_lengths"], 0) - batch["tree_lengths"]
+    parts = [_decided_in(lm, batch, trees, starts, reads=reads) for trees in _chunks(batch["tree_lengths"].tolist())]
     order = torch.argsort(torch.cat([part.places for part, _ in parts]))
     outputs = {
         "log_probability": torch.cat([part.log_probability for part, _ in parts])[order],
@@ -112,7 +112,7 @@ class _Decided(NamedTuple):
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of about equal length, as many at once as there is room for."""
+    """Trees of about equal size, as many at once as there is room for."""
     chunk: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         if chunk and (len(chunk) + 1) * lengths[row] > PADDED_TOKENS:
@@ -123,26 +123,46 @@ def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield chunk
 
 
-def _decided_in(lm: Any, batch: Mapping[str, Tensor], rows: Sequence[int], starts: Tensor, *, reads: bool) -> tuple[_Decided, Tensor]:
-    """The decisions of some rows, and what is read in them. Padding stands on the right, where a causal model does not look."""
-    lengths = batch["row_lengths"][rows]
+def _decided_in(lm: Any, batch: Mapping[str, Tensor], trees: Sequence[int], starts: Tensor, *, reads: bool) -> tuple[_Decided, Tensor]:
+    """The decisions in some trees, and what is read in them. Padding stands on the right, where nothing looks."""
+    lengths = batch["tree_lengths"][trees]
     inside = torch.arange(int(lengths.max()), device=lengths.device)[None, :]
     filled = inside < lengths[:, None]
-    tokens = torch.where(filled, batch["tokens"][torch.where(filled, starts[rows][:, None] + inside, 0)], 0)
-    hidden = lm.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state
-    row_of = torch.full((len(batch["row_lengths"]),), -1, device=tokens.device)
-    row_of[rows] = torch.arange(len(rows), device=tokens.device)
-    places = torch.nonzero(row_of[batch["rows"]] >= 0)[:, 0]
-    chosen_hidden = hidden[row_of[batch["rows"][places]], batch["places"][places]]
+    of_token = torch.where(filled, starts[trees][:, None] + inside, 0)
+    tokens, ends, positions = (torch.where(filled, batch[name][of_token], 0) for name in ("tokens", "ends", "positions"))
+    hidden = lm.get_decoder()(
+        input_ids=tokens, attention_mask=_sight(ends, lengths, lm.dtype), position_ids=positions, use_cache=False
+    ).last_hidden_state
+    tree_of = torch.full((len(batch["tree_lengths"]),), -1, device=tokens.device)
+    tree_of[trees] = torch.arange(len(trees), device=tokens.device)
+    places = torch.nonzero(tree_of[batch["trees"]] >= 0)[:, 0]
+    chosen_hidden = hidden[tree_of[batch["trees"][places]], batch["places"][places]]
     narrow, wide = _narrow(lm, batch, places, chosen_hidden), _wide(lm, batch, places, chosen_hidden)
     both = _Decided(*(torch.cat(parts) for parts in zip(narrow, wide, strict=True)))
-    return both, _read(lm, hidden, tokens, filled) if reads else hidden.new_zeros(0)
+    if not reads:
+        return both, hidden.new_zeros(0)
+    parents = torch.where(filled, batch["parents"][of_token], 0)
+    return both, _read(lm, hidden, tokens, parents, filled & (positions > 0))
 
 
-def _read(lm: Any, hidden: Tensor, tokens: Tensor, filled: Tensor) -> Tensor:
-    """Log-probability of each token given those before it.   hidden: shape (R, L, d).   tokens, filled: shape (R, L)."""
-    scores = lm.get_output_embeddings()(hidden[:, :-1][filled[:, 1:]]).float()
-    return torch.log_softmax(scores, -1).gather(1, tokens[:, 1:][filled[:, 1:]][:, None])[:, 0]
+def _sight(ends: Tensor, lengths: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """What each token sees: itself and the tokens it hangs on, shape (R, 1, L, L); None where no tree branches and order alone tells.
+
+    ends: shape (R, L).   lengths: shape (R,).
+    """
+    inside = torch.arange(ends.shape[1], device=ends.device)
+    if bool((ends == lengths[:, None]).logical_or(inside >= lengths[:, None]).all()):
+        return None
+    is_seen = (inside[None, None, :] <= inside[None, :, None]) & (inside[None, :, None] < ends[:, None, :])
+    is_seen |= torch.eye(len(inside), dtype=torch.bool, device=ends.device)
+    return torch.where(is_seen, 0.0, torch.finfo(dtype).min).to(dtype)[:, None]
+
+
+def _read(lm: Any, hidden: Tensor, tokens: Tensor, parents: Tensor, is_read: Tensor) -> Tensor:
+    """Log-probability of each token given those it hangs on.   hidden: shape (R, L, d).   tokens, parents, is_read: shape (R, L)."""
+    before = hidden.gather(1, parents[..., None].expand_as(hidden))
+    scores = lm.get_output_embeddings()(before[is_read]).float()
+    return torch.log_softmax(scores, -1).gather(1, tokens[is_read][:, None])[:, 0]
 
 
 def _narrow(lm: Any, batch: Mapping[str, Tensor], places: Tensor, hidden: Tensor) -> _Decided:

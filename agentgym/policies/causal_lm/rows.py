@@ -1,4 +1,4 @@
-"""Decided tokens as flat arrays: one row for each conversation as far as it only grew, so that its beginning is computed once."""
+"""Decided tokens as flat arrays: a conversation is one row as far as it only grew, and rows that begin alike share a tree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentgym.policies.causal_lm.grammar import Allowed, Choice, Tokens
+from agentgym.policies.causal_lm.trees import Tree, planted
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,12 +34,15 @@ class TokenChoice:
 def collated(decisions: Sequence[TokenChoice], *, vocabulary: int) -> dict[str, NDArray[Any]]:
     """N decisions as flat arrays.
 
-    tokens: of R rows, one after another, shape (T,); row_lengths: shape (R,).   rows, places: of each decision, its row and the place of
-    the token before it, shape (N,).   allowed: tokens to choose from, shape (M,); counts: how many of them each decision has, shape (N,),
-    0 where it chooses from a large set: wide_of, the number of that set, shape (N,), in wide, shape (K, vocabulary).
+    tokens: of R trees, one after another, with parents, ends and positions as in `trees.Tree`, shapes (T,); tree_lengths: shape (R,).
+    trees, places: of each decision, its tree and the place of the token before it, shape (N,).
+    allowed: tokens to choose from, shape (M,); counts: how many of them each decision has, shape (N,), 0 where it chooses from a large
+    set: wide_of, the number of that set, shape (N,), in wide, shape (K, vocabulary).
     chosen: place among the allowed ones, or the token itself where the set is large, shape (N,).
     """
-    rows, places_of = _rows(decisions)
+    rows, placed = _rows(decisions)
+    trees = planted(rows)
+    tree_of = {row: (number, tree.rows[row]) for number, tree in enumerate(trees) for row in tree.rows}
     wide: dict[int, tuple[int, Allowed]] = {}
     for decision in decisions:
         if decision.choice.allowed.is_wide:
@@ -49,10 +53,10 @@ def collated(decisions: Sequence[TokenChoice], *, vocabulary: int) -> dict[str, 
     choices = [decision.choice for decision in decisions]
     narrow = [choice.allowed.ids for choice in choices if not choice.allowed.is_wide]
     return {
-        "tokens": np.array([token for row in rows for token in row], np.int64),
-        "row_lengths": np.array([len(row) for row in rows], np.int64),
-        "rows": np.array([row for row, _ in places_of], np.int64),
-        "places": np.array([place for _, place in places_of], np.int64),
+        **{name: _joined(trees, name) for name in ("tokens", "parents", "ends", "positions")},
+        "tree_lengths": np.array([len(tree.tokens) for tree in trees], np.int64),
+        "trees": np.array([tree_of[row][0] for row, _ in placed], np.int64),
+        "places": np.array([tree_of[row][1][place] for row, place in placed], np.int64),
         "allowed": np.concatenate([np.zeros(0, np.int64), *narrow]),
         "counts": np.array([0 if choice.allowed.is_wide else len(choice.allowed.ids) for choice in choices], np.int64),
         "wide_of": np.array([wide[id(choice.allowed)][0] if choice.allowed.is_wide else 0 for choice in choices], np.int64),
@@ -61,6 +65,10 @@ def collated(decisions: Sequence[TokenChoice], *, vocabulary: int) -> dict[str, 
             [int(choice.allowed.ids[choice.chosen]) if choice.allowed.is_wide else choice.chosen for choice in choices], np.int64
         ),
     }
+
+
+def _joined(trees: Sequence[Tree], name: str) -> NDArray[np.int64]:
+    return np.array([value for tree in trees for value in getattr(tree, name)], np.int64)
 
 
 def _rows(decisions: Sequence[TokenChoice]) -> tuple[list[Tokens], list[tuple[int, int]]]:
