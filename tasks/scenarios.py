@@ -6,11 +6,9 @@ from agentgym.scenarios.registry import load_world
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.traces.snapshot import DatasetSnapshot
+from agentgym.training.material import FRESH_PER_TRACE
 from tasks.artifacts import read_snapshot, write_pack
 from tasks.step import cached_step
-
-# Imitation has seen how the logged cases went; most of what reinforcement plays should be new to the policy.
-FRESH_PER_TRACE = 4
 
 
 @cached_step

@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
+from agentgym.cli.options import given
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers import TraceFormat
 
@@ -63,7 +64,7 @@ def demo(
     """Watch an agent get better from its own logs: learn, pass the gate, be refused, roll back."""
     from agentgym.cli.demo import run_demo
 
-    learner = {name: value for name, value in {"policy": policy, "base_model": base_model}.items() if value is not None}
+    learner = given({"policy": policy, "base_model": base_model})
     run_demo(seed=seed, is_small=small, workspace=workspace, learner=learner, is_json=json)
 
 
@@ -113,8 +114,8 @@ def train(
         "gpu": gpu,
     }
     run_train(
-        {given for given in (name, scenario) if given},
-        {field: given for field, given in asked.items() if given is not None},
+        {named for named in (name, scenario) if named},
+        given(asked),
         start=start,
         teacher=teacher,
         resumed=resume,
@@ -144,7 +145,7 @@ def tune(
     asked = {"policy": policy, "base_model": base_model, "gpu": gpu, "seed": seed}
     run_tune(
         scenario,
-        {field: given for field, given in asked.items() if given is not None},
+        given(asked),
         {"trials": trials, "episodes": episodes, "at_once": at_once},
         ranks=rank or (),
         is_json=json,
@@ -196,7 +197,7 @@ def improve(
     run_improve(
         source,
         scenario=scenario,
-        asked={name: value for name, value in asked.items() if value is not None},
+        asked=given(asked),
         seed=seed,
         agent=agent,
         waive_live_test=waive_live_test,

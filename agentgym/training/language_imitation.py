@@ -13,23 +13,23 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from agentgym.episode import Conversation, Outcome
+from agentgym.episode import Conversation
 from agentgym.errors import InsufficientData
-from agentgym.messages import Message, ToolCall, assistant
+from agentgym.messages import Message, assistant
 from agentgym.policies.causal_lm.base_models import base_digest, load_base, make_tiny
 from agentgym.policies.causal_lm.causal_lm import CausalLM
 from agentgym.policies.causal_lm.chat_format import call_text, json_text
 from agentgym.policies.causal_lm.config import TINY, CausalLMConfig
 from agentgym.policies.causal_lm.network import decided, tensors
 from agentgym.policies.causal_lm.rows import TokenChoice, Written, collated
-from agentgym.policies.planner.examples import UNKNOWN_START, one_call_at_a_time
+from agentgym.policies.planner.examples import UNKNOWN_START, is_refused_at, one_call_at_a_time, upcoming_calls
 from agentgym.policies.planner.gazetteer import learn_gazetteer
 from agentgym.policies.planner.planner import Knowledge
 from agentgym.policies.planner.word_weights import learn_word_weights
-from agentgym.policies.planner.words import words_of
 from agentgym.policies.replies import TemplateReplies
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
+from agentgym.training.warm_start import accepted, words_said
 
 Progress = Callable[[str, float], None]
 
@@ -68,7 +68,7 @@ def imitate_in_language(
     Raises InsufficientData when no accepted turn can be written.
     """
     config = config or LanguageImitationConfig()
-    kept = [trace for trace in traces if trace.outcome not in (Outcome.UNRESOLVED, Outcome.ABANDONED)]
+    kept = accepted(traces)
     torch.manual_seed(seed)
     policy = _policy(kept, tools, seed, config, device)
     lessons = [lesson for trace in kept if (lesson := _lesson(policy, trace, tools)) is not None]
@@ -83,7 +83,7 @@ def imitate_in_language(
 def _policy(traces: Sequence[Trace], tools: Sequence[Tool], seed: int, config: LanguageImitationConfig, device: str) -> CausalLM:
     scopes = [{tool.name: tool for tool in trace.tools or tools} for trace in traces]
     gazetteer = learn_gazetteer((trace.messages, scope) for trace, scope in zip(traces, scopes, strict=True))
-    words = learn_word_weights([[word for message in trace.messages for word in words_of(message.content)] for trace in traces])
+    words = learn_word_weights([words_said(trace) for trace in traces])
     chosen = config.causal_lm
     if chosen.base == TINY:
         lm, tokenizer = make_tiny(_texts(traces, tools), seed=seed)
@@ -115,17 +115,16 @@ class _Lesson:
 def _lesson(policy: CausalLM, trace: Trace, tools: Sequence[Tool]) -> _Lesson | None:
     """What the assistant wrote, in a conversation in which it said it as the policy says it."""
     messages = list(one_call_at_a_time(trace.messages))
-    upcoming = _upcoming(messages)
+    upcoming = upcoming_calls(messages)
     scope = trace.tools or tuple(tools)
     told: list[Message] = []
     choices: list[TokenChoice] = []
     for place, message in enumerate(messages):
         if message.role == "assistant":
             conversation = _conversation(trace, tuple(told), scope)
-            is_refused = bool(message.tool_calls) and place + 1 < len(messages) and messages[place + 1].is_error
             cursor = policy.written(conversation, message, next_call=upcoming[place])
             if cursor is not None:
-                if not is_refused:
+                if not is_refused_at(messages, place):
                     written = Written(policy.prompt_of(conversation), tuple(cursor.tokens))
                     choices += [TokenChoice(written, choice) for choice in cursor.choices]
                 message = message if message.tool_calls else assistant(cursor.text)
@@ -135,15 +134,6 @@ def _lesson(policy: CausalLM, trace: Trace, tools: Sequence[Tool]) -> _Lesson | 
 
 def _conversation(trace: Trace, messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> Conversation:
     return Conversation(conversation_id=trace.conversation_id, messages=messages, tools=tools, now=trace.started_at or UNKNOWN_START)
-
-
-def _upcoming(messages: Sequence[Message]) -> list[ToolCall | None]:
-    upcoming: list[ToolCall | None] = []
-    following: ToolCall | None = None
-    for message in reversed(messages):
-        following = message.tool_calls[0] if message.tool_calls else following
-        upcoming.append(following)
-    return upcoming[::-1]
 
 
 # --- fitting ---

@@ -103,7 +103,7 @@ class _Imitation:
     def planner(self) -> Planner:
         torch.manual_seed(self.seed)
         network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden)
-        knowledge = Knowledge(self._gazetteer(self.traces), learn_word_weights([_words(trace) for trace in self.traces]))
+        knowledge = Knowledge(self._gazetteer(self.traces), learn_word_weights([words_said(trace) for trace in self.traces]))
         planner = Planner(network, knowledge, self.config.planner)
         turns = self._turns(knowledge.vocabulary)
         arguments = self._fit_arguments(network, turns)
@@ -177,7 +177,8 @@ def _parts(traces: Sequence[Trace], seed: int) -> list[int]:
     return [part[trace.cluster_id] for trace in traces]
 
 
-def _words(trace: Trace) -> list[str]:
+def words_said(trace: Trace) -> list[str]:
+    """Every word of a conversation, whoever said it."""
     return [word for message in trace.messages for word in words_of(message.content)]
 
 

@@ -103,8 +103,7 @@ class CausalLM:
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
-        values = hashlib.sha256(orjson.dumps(self.knowledge.to_json())).hexdigest()
-        return {**self._format.digests, "base": self.config.base_digest or self._base_weights, "knowledge": values}
+        return {**self._format.digests, "base": self.config.base_digest or self._base_weights, "knowledge": self.knowledge.digest}
 
     @property
     def _base_weights(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agentgym.errors import InvalidInput
 from agentgym.policies.causal_lm.config import CausalLMConfig
+from agentgym.policies.planner.network import segment_log_softmax
 
 PADDED_TOKENS = 16384
 """How many tokens, padding included, go through the model at once."""
@@ -94,7 +95,7 @@ def decided(lm: Any, batch: Mapping[str, Tensor], *, reads: bool = False) -> dic
     device = lm.get_input_embeddings().weight.device
     batch = {name: values.to(device) for name, values in batch.items()}
     starts = torch.cumsum(batch["tree_lengths"], 0) - batch["tree_lengths"]
-    parts = [_decided_in(lm, batch, trees, starts, reads=reads) for trees in _chunks(batch["tree_lengths"].tolist())]
+    parts = [_decided_in(lm, batch, trees, starts, reads=reads) for trees in parts_of_equal_length(batch["tree_lengths"].tolist())]
     order = torch.argsort(torch.cat([part.places for part, _ in parts]))
     outputs = {
         "log_probability": torch.cat([part.log_probability for part, _ in parts])[order],
@@ -111,8 +112,8 @@ class _Decided(NamedTuple):
     entropy: Tensor
 
 
-def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Trees of about equal size, as many at once as there is room for."""
+def parts_of_equal_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of rows of about equal length, as many at once as there is room for when all are padded to the longest."""
     chunk: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         if chunk and (len(chunk) + 1) * lengths[row] > PADDED_TOKENS:
@@ -176,7 +177,7 @@ def _narrow(lm: Any, batch: Mapping[str, Tensor], places: Tensor, hidden: Tensor
     members = torch.arange(len(segments), device=places.device) - begins[segments] + firsts[segments]
     output = lm.get_output_embeddings()
     scores = (hidden[segments] * output.weight[batch["allowed"][members]]).sum(-1).float()
-    log_probabilities = _segment_log_softmax(scores, segments, len(places))
+    log_probabilities = segment_log_softmax(scores, segments, len(places))
     spread = torch.zeros(len(places), device=scores.device).index_add(0, segments, log_probabilities.exp() * log_probabilities)
     return _Decided(places, log_probabilities[begins + batch["chosen"][places]], -spread)
 
@@ -190,12 +191,6 @@ def _wide(lm: Any, batch: Mapping[str, Tensor], places: Tensor, hidden: Tensor) 
     log_probabilities = torch.log_softmax(scores, -1)
     entropy = -torch.where(log_probabilities.isfinite(), log_probabilities.exp() * log_probabilities, 0).sum(-1)
     return _Decided(places, log_probabilities.gather(1, batch["chosen"][places][:, None])[:, 0], entropy)
-
-
-def _segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
-    highest = torch.full((count,), -torch.inf, device=scores.device).scatter_reduce(0, segments, scores.detach(), "amax")
-    shifted = scores - highest[segments]
-    return shifted - torch.zeros(count, device=scores.device).index_add(0, segments, shifted.exp()).log()[segments]
 
 
 def _require_no_dropout(lm: Any) -> None:

@@ -1,7 +1,7 @@
 """Writing many responses at once: equal prompts are computed once, tokens without a choice are not decided, finished rows leave."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from agentgym.policies.causal_lm.grammar import Cursor, Tokens
-from agentgym.policies.causal_lm.network import PADDED_TOKENS, CausalLMNetwork
+from agentgym.policies.causal_lm.network import CausalLMNetwork, parts_of_equal_length
 
 _WORTH_DROPPING = 0.75
 
@@ -38,7 +38,9 @@ class Sampler:
         for place, (prompt, cursor) in enumerate(zip(prompts, cursors, strict=True)):
             if not cursor.is_done:
                 waiting.setdefault(prompt, []).append(place)
-        for chunk in _chunks(list(waiting)):
+        distinct = list(waiting)
+        for part in parts_of_equal_length([len(prompt) for prompt in distinct]):
+            chunk = [distinct[place] for place in part]
             members = [(number, place) for number, prompt in enumerate(chunk) for place in waiting[prompt]]
             _Writing(lm, cursors, log_probabilities, rng).run(chunk, members)
         return log_probabilities
@@ -48,11 +50,10 @@ class Sampler:
 
         Merged anew where one of them has changed since: tensors count how often they are written.
         """
-        device = self._network.lm.device
-        if self._lm.device != device or any(self._layers[name].weight.device != device for name, _ in self._network.adapted()):
+        device, adapted = self._network.lm.device, list(self._network.adapted())
+        if self._lm.device != device or any(self._layers[name].weight.device != device for name, _ in adapted):
             # The network was moved; what is not shared with it has stayed behind.
             self._lm.to(device)
-        adapted = list(self._network.adapted())
         version = sum(values._version for _, layer in adapted for values in layer.parameters())
         if version == self._merged:
             return self._lm
@@ -153,15 +154,3 @@ def _left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Te
         if row:
             tokens[number, width - len(row) :], mask[number, width - len(row) :] = row, 1
     return torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)
-
-
-def _chunks(prompts: list[Tokens]) -> Iterator[list[Tokens]]:
-    """Prompts of about equal length, as many at once as there is room for."""
-    chunk: list[Tokens] = []
-    for prompt in sorted(prompts, key=len):
-        if chunk and (len(chunk) + 1) * len(prompt) > PADDED_TOKENS:
-            yield chunk
-            chunk = []
-        chunk.append(prompt)
-    if chunk:
-        yield chunk

@@ -42,7 +42,7 @@ def read_turns(trace: Trace, tools: Sequence[Tool], gazetteer: Gazetteer, vocabu
     state = opening_state(tool_views(scope), (trace.started_at or UNKNOWN_START).date(), gazetteer, vocabulary)
     names = {tool.name for tool in scope}
     turns: list[Turn] = []
-    upcoming = _upcoming_calls(messages)
+    upcoming = upcoming_calls(messages)
     for place, message in enumerate(messages):
         if message.role == "assistant":
             call = message.tool_calls[0] if message.tool_calls else None
@@ -73,7 +73,13 @@ def _calls_before(messages: Sequence[Message], place: int) -> tuple[ToolCall, ..
     return asking.tool_calls if asking is not None else ()
 
 
-def _upcoming_calls(messages: Sequence[Message]) -> list[ToolCall | None]:
+def is_refused_at(messages: Sequence[Message], place: int) -> bool:
+    """Whether the message at `place` makes a call that was answered with an error."""
+    return bool(messages[place].tool_calls) and place + 1 < len(messages) and messages[place + 1].is_error
+
+
+def upcoming_calls(messages: Sequence[Message]) -> list[ToolCall | None]:
+    """At each message the call that it makes, else the next one after it."""
     upcoming: list[ToolCall | None] = []
     following: ToolCall | None = None
     for message in reversed(messages):

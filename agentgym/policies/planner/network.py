@@ -133,9 +133,9 @@ def _decided(head: Head, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, T
 
 def segment_log_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
     """Log-probabilities of options within each decision.   scores, segments: shape (O,).   Result: shape (O,)."""
-    highest = torch.full((count,), -torch.inf).scatter_reduce(0, segments, scores.detach(), "amax")
+    highest = torch.full((count,), -torch.inf, device=scores.device).scatter_reduce(0, segments, scores.detach(), "amax")
     shifted = scores - highest[segments]
-    return shifted - torch.zeros(count).index_add(0, segments, shifted.exp()).log()[segments]
+    return shifted - torch.zeros(count, device=scores.device).index_add(0, segments, shifted.exp()).log()[segments]
 
 
 def squashed(dense: Tensor) -> Tensor:

@@ -64,6 +64,11 @@ class Knowledge:
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(self.word_weights.usual_first(least_conversations=_KNOWN_FROM))
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(orjson.dumps(self.to_json())).hexdigest()
+
     def to_json(self) -> dict[str, JsonValue]:
         words = self.word_weights
         return {"gazetteer": self.gazetteer.to_json(), "word_weights": dict(words.weights), "unseen_weight": words.unseen}
@@ -131,7 +136,7 @@ class Planner:
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
-        return {"knowledge": hashlib.sha256(orjson.dumps(self.knowledge.to_json())).hexdigest()}
+        return {"knowledge": self.knowledge.digest}
 
     def act(self, conversation: Conversation) -> Action:
         return self.act_batch([conversation], rng=None)[0]

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentgym.episode import Conversation, Decision, TrainablePolicy
-from agentgym.messages import Message, ToolCall
-from agentgym.policies.planner.examples import UNKNOWN_START, one_call_at_a_time
+from agentgym.policies.planner.examples import UNKNOWN_START, is_refused_at, one_call_at_a_time, upcoming_calls
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
 
@@ -33,8 +32,8 @@ def demonstrate(policy: TrainablePolicy, trace: Trace, *, tools: Sequence[Tool])
     scope, now = trace.tools or tuple(tools), trace.started_at or UNKNOWN_START
     decisions: list[Decision] = []
     turns = unsaid = 0
-    for place, (message, next_call) in enumerate(zip(messages, _upcoming_calls(messages), strict=True)):
-        if message.role != "assistant" or _is_refused(messages, place):
+    for place, (message, next_call) in enumerate(zip(messages, upcoming_calls(messages), strict=True)):
+        if message.role != "assistant" or is_refused_at(messages, place):
             continue
         conversation = Conversation(conversation_id=trace.conversation_id, messages=messages[:place], tools=scope, now=now)
         action = policy.recall(conversation, message, next_call=next_call)
@@ -42,17 +41,3 @@ def demonstrate(policy: TrainablePolicy, trace: Trace, *, tools: Sequence[Tool])
         unsaid += action is None
         decisions += () if action is None else action.decisions
     return Demonstration(cluster_id=trace.cluster_id, decisions=tuple(decisions), turns=turns, unsaid_turns=unsaid)
-
-
-def _is_refused(messages: Sequence[Message], place: int) -> bool:
-    return bool(messages[place].tool_calls) and place + 1 < len(messages) and messages[place + 1].is_error
-
-
-def _upcoming_calls(messages: Sequence[Message]) -> list[ToolCall | None]:
-    """At each message the call that it makes, else the next one after it."""
-    upcoming: list[ToolCall | None] = []
-    following: ToolCall | None = None
-    for message in reversed(messages):
-        following = message.tool_calls[0] if message.tool_calls else following
-        upcoming.append(following)
-    return upcoming[::-1]
