@@ -109,7 +109,7 @@ def sparkline(values: Sequence[float], *, width: int = CURVE_WIDTH, is_plain: bo
 
 def seconds_left(curve: Sequence[IterationMetrics], iterations: int) -> float:
     """For the iterations that remain, if they take as long as the last ten did."""
-    took = fmean(metrics.sampling_seconds + metrics.learning_seconds + metrics.syncing_seconds for metrics in curve[-10:])
+    took = fmean(metrics.seconds for metrics in curve[-10:])
     return took * max(0, iterations - curve[-1].iteration)
 
 

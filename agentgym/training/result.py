@@ -65,6 +65,11 @@ class IterationMetrics(BaseModel):
     learning_seconds: float
     syncing_seconds: float
 
+    @property
+    def seconds(self) -> float:
+        """Wall clock of the whole iteration."""
+        return self.sampling_seconds + self.learning_seconds + self.syncing_seconds
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
@@ -88,8 +93,9 @@ class TrainingMetrics(BaseModel):
     against the scenario's ticket (240 seconds).
 
     Of the training itself: episodes_completed: rollouts played to their end, to learn from; None where recorded conversations are learned
-    from.   training_seconds: wall clock, with everything from the first conversation to the last evaluation.   cost_per_episode: seconds
-    of wall clock that learning took for each rollout, which the price of the machine turns into money; None where nothing was played.
+    from.   training_seconds: wall clock, with everything from the first conversation to the last evaluation; of a run that was
+    interrupted, the iterations it kept and all of its last part.   cost_per_episode: seconds of wall clock that learning took for each
+    rollout, which the price of the machine turns into money; None where nothing was played.
     convergence_episode: by `convergence_episode`; None when it did not converge.   deployment_readiness: by `readiness`.
     """
 

@@ -65,14 +65,19 @@ class RunFolder:
             first = error.errors()[0]
             raise InvalidInput(f"{CONFIG} holds a TrainingConfig; in {self.path} {first['loc']}: {first['msg']}. Train again.") from error
 
-    def write_environment(self, *, device: str) -> None:
+    def write_environment(self, *, device: str, now: datetime) -> datetime:
+        """Notes what the run runs on. Returns when it began: now, or when its first part did."""
+        file = self.path / ENVIRONMENT
+        began: str = orjson.loads(file.read_bytes())["started_at"] if file.exists() else now.isoformat()
         told = {
+            "started_at": began,
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
             "device": device,
             "packages": {name: version(name) for name in PACKAGES},
         }
-        write_atomically(self.path / ENVIRONMENT, orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        write_atomically(file, orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        return datetime.fromisoformat(began)
 
     def write_checkpoint(self, checkpoint: Checkpoint, name: str = CHECKPOINT) -> None:
         write_atomically(self.path / name, checkpoint.to_bytes())

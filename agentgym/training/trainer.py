@@ -92,10 +92,11 @@ class Trainer:
 
     def train(self, on_progress: OnProgress = lambda _: None) -> TrainingResult:
         """The result, saved in `result.folder`. Interrupted, the folder keeps the last checkpoint."""
-        began, started_at = monotonic(), datetime.now(UTC)
+        began, now = monotonic(), datetime.now(UTC)
         material = gather_material(self.config)
         on_progress(TrainingProgress(stage="conversations", done=1, total=1))
-        self.folder = self.folder or RunFolder.create(self.config, now=started_at)
+        self.folder = self.folder or RunFolder.create(self.config, now=now)
+        started_at = self.folder.write_environment(device=self.device, now=now)
         run = _Run(self.config, self.device, self.folder, material, on_progress)
         start = run.start(self._start)
         trained = run.learn(start, self._teacher, self._ray_address)
@@ -107,7 +108,7 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, device: str, folder: RunFolder, material: TrainingMaterial, on_progress: OnProgress) -> None:
         self.config, self.device, self.folder, self.material, self.on_progress = config, device, folder, material, on_progress
-        folder.write_environment(device=device)
+        self.seconds_before = 0.0
         torch.set_num_threads(config.torch_threads)
 
     def start(self, given: Checkpoint | None) -> Checkpoint:
@@ -122,7 +123,9 @@ class _Run:
         if teacher is not None:
             self.folder.write_checkpoint(teacher, TEACHER)
         point = self.folder.read_resume_point()
-        self.folder.write_curve(point.curve if point else ())
+        earlier = point.curve if point else ()
+        self.seconds_before = sum(metrics.seconds for metrics in earlier)
+        self.folder.write_curve(earlier)
         trained = run_method(
             start,
             Experience(pack=self.material.pack, traces=self.material.train, teacher=teacher),
@@ -144,7 +147,8 @@ class _Run:
         self.folder.write_trajectories(HELD_OUT, after.trajectories)
         criteria = dict(self.material.world.success_criteria())
         checks = readiness_checks(after.report, criteria)
-        metrics = _metrics(after.report, self.material.logs, trained.curve, method=self.config.method, training_seconds=monotonic() - began)
+        seconds = self.seconds_before + monotonic() - began
+        metrics = _metrics(after.report, self.material.logs, trained.curve, method=self.config.method, training_seconds=seconds)
         result = TrainingResult(
             config=self.config,
             metrics=TrainingMetrics.model_validate({**metrics, "deployment_readiness": readiness(checks)}),
@@ -223,7 +227,7 @@ def _metrics(
     # The other methods learn from recorded conversations, or from a teacher's, and play only to show what they do.
     is_played = method in ("flow_grpo", "rft")
     episodes = sum(metrics.rollouts for metrics in curve) if is_played else None
-    seconds = sum(metrics.sampling_seconds + metrics.learning_seconds + metrics.syncing_seconds for metrics in curve)
+    seconds = sum(metrics.seconds for metrics in curve)
     return {
         "tool_reliability": means["tool_reliability"],
         "success_rate": means["success_rate"],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from ray.cluster_utils import Cluster
 from torch import Tensor
 
 from agentgym.environments.case import Case
@@ -16,7 +17,7 @@ from agentgym.episode import Action, Conversation, Decision, JudgedCall, Outcome
 from agentgym.messages import Message, ToolCall, assistant, tool_result, user
 from agentgym.tools import Tool
 from agentgym.training.flow_grpo.algorithm import FlowGRPO, FlowGRPOConfig
-from agentgym.training.flow_grpo.ray_session import ray_session
+from agentgym.training.flow_grpo.ray_session import OBJECT_STORE_BYTES, ray_session
 from agentgym.training.flow_grpo.rollouts import Playground
 from agentgym.training.flow_grpo.settings import FlowGRPOSettings
 
@@ -135,6 +136,19 @@ def colours() -> Any:
 def local_ray() -> Iterator[None]:
     with ray_session(cpus=2):
         yield
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[str]:
+    """The address of a Ray of two nodes with a processor each, so that two runners must share them out."""
+    node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        cluster.add_node(**node)
+        cluster.wait_for_nodes()
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 @pytest.fixture

@@ -144,3 +144,14 @@ def test_a_reference_that_leads_nowhere_is_refused_for_good(make_spec: MakeSpec,
     (tmp_path / "spec.json").write_text(make_spec().model_copy(update={"pack": gone}).model_dump_json())
     assert main(["--spec", str(tmp_path / "spec.json"), "--result", str(tmp_path / "result.json")]) == 2
     assert "nothing is at" in capfd.readouterr().err
+
+
+def test_a_job_trains_across_the_nodes_of_the_ray_it_is_pointed_to(make_spec: MakeSpec, two_nodes: str, tmp_path: Path) -> None:
+    """Its runners take a processor each and a node has one, so that they can only play on both; the specification lies at a URI."""
+    (tmp_path / "spec.json").write_text(make_spec(episodes=16, num_env_runners=2).model_dump_json())
+    addresses = ["--spec", f"file://{tmp_path}/spec.json", "--result", f"file://{tmp_path}/result.json"]
+    command = [sys.executable, "-m", "ray_jobs.train_policy", *addresses]
+    done = subprocess.run(command, env={**os.environ, "RAY_ADDRESS": two_nodes}, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    result = TrainPolicyResult.model_validate_json((tmp_path / "result.json").read_bytes())
+    assert [metrics.rollouts for metrics in result.curve] == [8, 8]

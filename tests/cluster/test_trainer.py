@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def test_an_interrupted_run_goes_on_to_the_result_of_one_that_was_not(start: Che
     folder = interrupted.folder.path
     assert not (folder / "result.json").exists()
     assert TrainedAgent.load(folder).act([{"role": "user", "content": "I forgot my password."}]).role == "assistant"
+    began = datetime.fromisoformat(json.loads((folder / "environment.json").read_text())["started_at"])
+    noticed = datetime.now(UTC)
     resumed = Trainer.resume(folder).train()
+    assert resumed.started_at == began < noticed
     assert resumed.folder == folder
     assert resumed.checkpoint_digest == whole.checkpoint_digest
     assert len((folder / "curve.jsonl").read_text().splitlines()) == 4

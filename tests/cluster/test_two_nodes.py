@@ -5,24 +5,15 @@ from typing import Any
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
-from agentgym.training.flow_grpo.ray_session import OBJECT_STORE_BYTES, ray_session
-
-NODE = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+from agentgym.training.flow_grpo.ray_session import ray_session
 
 
 @pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """In place of the Ray of one node: two nodes with a processor each, so that two runners must share them out."""
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    try:
-        cluster.add_node(**NODE)
-        cluster.wait_for_nodes()
-        with ray_session(cpus=0, address=cluster.address):
-            yield
-    finally:
-        cluster.shutdown()
+def local_ray(two_nodes: str) -> Iterator[None]:
+    """In place of the Ray of one node."""
+    with ray_session(cpus=0, address=two_nodes):
+        yield
 
 
 def test_runners_on_two_nodes_play_what_one_learner_learns_from(build: Any, colours: Any) -> None:

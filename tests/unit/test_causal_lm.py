@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 
 from agentgym.episode import Action, Conversation
 from agentgym.errors import ContractBroken, InvalidInput
@@ -141,6 +142,28 @@ def test_text_written_freely_ends_with_its_quotation_mark(make: Callable[..., Ca
 def test_a_choice_outside_the_schema_cannot_be_written(make: Callable[..., CausalLM]):
     call = ToolCall(name="refund", arguments={"order_id": "any", "reason": "whim"})
     assert make(offers_candidates=False).written(conversation(), assistant("", call), next_call=None) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_valid"),
+    [
+        ({"type": "integer"}, lambda value: type(value) is int),
+        ({"type": ["integer", "null"]}, lambda value: type(value) is int),
+        ({"type": "integer", "enum": [1, 5, 30]}, lambda value: value in (1, 5, 30)),
+        ({"type": ["string", "null"], "enum": ["late", None]}, lambda value: value in ("late", None)),
+        ({"type": ["boolean", "null"]}, lambda value: isinstance(value, bool)),
+        ({"type": "number"}, lambda value: type(value) in (int, float)),
+    ],
+)
+def test_a_value_written_freely_is_of_the_type_and_the_list_of_its_schema(
+    make: Callable[..., CausalLM], schema: dict[str, JsonValue], is_valid: Callable[[JsonValue], bool]
+):
+    tool = Tool(name="find", parameters={"type": "object", "properties": {"limit": schema}, "required": ["limit"]})
+    asked = Conversation(conversation_id="two", messages=(user("hello"),), tools=(tool,), now=datetime(2026, 1, 1, tzinfo=UTC))
+    policy = make(offers_candidates=False)
+    values = [call.arguments["limit"] for action in sampled(policy, *[asked] * 400) for call in action.message.tool_calls]
+    assert values
+    assert [value for value in values if not is_valid(value)] == []
 
 
 def test_a_recorded_call_is_recalled_as_it_is_sampled(make: Callable[..., CausalLM]):

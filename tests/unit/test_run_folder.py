@@ -1,6 +1,6 @@
 import gzip
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -34,7 +34,8 @@ def test_a_folder_holds_the_whole_configuration(config):
 
 def test_the_environment_names_versions_and_device(config):
     folder = RunFolder.create(config, now=NOW)
-    folder.write_environment(device="cpu")
+    assert folder.write_environment(device="cpu", now=NOW) == NOW
+    assert folder.write_environment(device="cpu", now=NOW + timedelta(hours=1)) == NOW
     told = json.loads((folder.path / "environment.json").read_text())
     assert told["device"] == "cpu"
     assert {"agentgym", "torch", "ray"} <= told["packages"].keys()

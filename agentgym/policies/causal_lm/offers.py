@@ -22,7 +22,7 @@ from agentgym.policies.causal_lm.chat_format import (
 from agentgym.policies.causal_lm.grammar import Allowed, Either, Node, Number, Piece, Pieces, Stretch, Tokens, Writing
 from agentgym.policies.planner.candidates import candidates_for
 from agentgym.policies.planner.examples import is_known
-from agentgym.policies.planner.slots import CHOICE, FLAG, STRUCTURE, Slot, ToolView, tool_view
+from agentgym.policies.planner.slots import STRUCTURE, Slot, ToolView, tool_view
 from agentgym.policies.planner.state import State
 from agentgym.policies.replies import Replies
 from agentgym.tools import Tool
@@ -132,9 +132,17 @@ class Offers:
         return known  # type: ignore[return-value]
 
     def _has_value(self, state: State, slot: Slot) -> bool:
-        if self._offers_candidates or slot.kind in (CHOICE, FLAG):
-            return bool(_values(state, slot))
-        return slot.kind != STRUCTURE
+        return bool(self._listed(state, slot)) if self._is_listed(slot) else slot.kind != STRUCTURE
+
+    def _is_listed(self, slot: Slot) -> bool:
+        """Whether its value is one of a list rather than written freely."""
+        return self._offers_candidates or bool(slot.choices)
+
+    def _listed(self, state: State, slot: Slot) -> list[str]:
+        """Values to choose from as JSON text, without those that are too long to be a value."""
+        found = candidates_for(state, slot).values if self._offers_candidates else slot.choices
+        values = [slot.typed(value) for value in found]
+        return list(dict.fromkeys(text for text in map(argument_text, values) if len(text) <= _LONGEST_VALUE))
 
     def _then(self, state: State, view: ToolView, place: int | None) -> Callable[[], Node] | None:
         return None if place is None else partial(self._value, state, view, place)
@@ -143,12 +151,12 @@ class Offers:
         slot, offered = view.slots[place], self._offered(state, view)
         following = [later for later in _next_places(view, place + 1) if later is None or later in offered]
         name = f"argument {slot.name}"
-        if self._offers_candidates or slot.kind in (CHOICE, FLAG):
-            values = _values(state, slot)
+        if self._is_listed(slot):
+            values = self._listed(state, slot)
             return Pieces(name, [self._piece(value, state, view, later) for value in values for later in following])
-        if slot.schema.get("type") in ("integer", "number"):
-            closings = [self._piece("", state, view, later) for later in following]
-            return Number(name, self._wide.parts_of_numbers, Pieces(name, closings))
+        if slot.json_type in ("integer", "number"):
+            closings = Pieces(name, [self._piece("", state, view, later) for later in following])
+            return Number(name, self._wide.digits if slot.json_type == "integer" else self._wide.parts_of_numbers, closings)
         return Pieces(name, [Piece(QUOTE, self._format.encode(QUOTE), partial(self._text, name, state, view, following))])
 
     def _piece(self, value: str, state: State, view: ToolView, later: int | None) -> Piece:
@@ -184,6 +192,7 @@ class _Wide:
         self.words = Allowed(np.array(sorted([*plain, end]), np.int64), is_wide=True)
         self.text = Allowed(np.array(sorted([*inside, quote]), np.int64), is_wide=True)
         self.parts_of_numbers = {token: text for token, text in texts.items() if text and set(text) <= set("0123456789.-")}
+        self.digits = {token: text for token, text in self.parts_of_numbers.items() if "." not in text}
         self._beginnings: dict[frozenset[int], Allowed] = {}
 
     def beginning(self, of_calls: frozenset[int]) -> Allowed:
@@ -207,12 +216,6 @@ def _in_order(view: ToolView, arguments: dict[str, JsonValue]) -> dict[str, Json
     """The arguments as the grammar writes them: in the schema's order and types, unknown ones at the end."""
     known = {slot.name: slot.typed(arguments[slot.name]) for slot in view.slots if slot.name in arguments}
     return known | {name: value for name, value in arguments.items() if name not in known}
-
-
-def _values(state: State, slot: Slot) -> list[str]:
-    """The candidates as JSON text, without those that are too long to be a value."""
-    written = (argument_text(slot.typed(value)) for value in candidates_for(state, slot).values)
-    return list(dict.fromkeys(value for value in written if len(value) <= _LONGEST_VALUE))
 
 
 def _questions(tool: Tool) -> list[list[str]]:

@@ -51,7 +51,12 @@ class Slot:
 
     def typed(self, value: JsonValue) -> JsonValue:
         """The value in the type the schema asks for; as it is where it cannot be."""
-        return _typed(value, self.schema.get("type"))
+        return _typed(value, self.json_type)
+
+    @property
+    def json_type(self) -> str | None:
+        """The schema's type, of several the first but null; None where it names none."""
+        return _json_type(self.schema)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,7 +110,7 @@ def _slot(name: str, declaration: bytes) -> Slot:
 
 def slot_kind(name: str, schema: dict[str, JsonValue]) -> str:
     """Which kind of value an argument takes, judged from its schema, else from its name and description."""
-    choices, kind = _choices(schema), schema.get("type")
+    choices, kind = _choices(schema), _json_type(schema)
     if kind == "boolean" or (choices and {_plain(choice) for choice in choices} <= {"true", "false"}):
         return FLAG
     if choices:
@@ -133,17 +138,23 @@ def _kind_of_words(name: str, description: str) -> str:
 
 
 def _choices(schema: dict[str, JsonValue]) -> tuple[JsonValue, ...]:
-    if schema.get("type") == "boolean":
+    if _json_type(schema) == "boolean":
         return (True, False)
     choices = schema.get("enum")
     return tuple(choices) if isinstance(choices, list) else ()
+
+
+def _json_type(schema: dict[str, JsonValue]) -> str | None:
+    declared = schema.get("type")
+    types = declared if isinstance(declared, list) else [declared]
+    return next((str(name) for name in types if name not in (None, "null")), None)
 
 
 def _plain(value: JsonValue) -> str:
     return str(value).lower()
 
 
-def _typed(value: JsonValue, kind: JsonValue) -> JsonValue:
+def _typed(value: JsonValue, kind: str | None) -> JsonValue:
     if kind == "boolean":
         return value if isinstance(value, bool) else _plain(value) == "true"
     if kind in ("integer", "number") and isinstance(value, str):

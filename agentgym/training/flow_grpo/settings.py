@@ -28,7 +28,8 @@ class FlowGRPOSettings(BaseModel):
     advantage, credit: how and with what a decision's reward is compared.   step_weight: of what is compared at equal states, under credit
     "state", against what is compared over the whole rollout.   turn_weight: of what a turn earned beyond its rollout's mean; without
     effect where the rollout's reward is broadcast evenly.   normalises_terms: whether each named term of the reward is put on its group's
-    own scale before they are summed.   term_weights: of such terms in that sum, by name; 1 where none is given.
+    own scale before they are summed; what a turn earned beyond its rollout's mean stays in points of the reward.   term_weights: of such
+    terms in that sum, by name; 1 where none is given.
 
     Loss
     aggregation: how much of the loss a decision is.   nominal_decisions: the fixed length under aggregation "const".   masks_truncated:
