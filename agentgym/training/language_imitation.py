@@ -21,7 +21,7 @@ from agentgym.policies.causal_lm.causal_lm import CausalLM
 from agentgym.policies.causal_lm.chat_format import call_text, json_text
 from agentgym.policies.causal_lm.config import TINY, CausalLMConfig
 from agentgym.policies.causal_lm.network import decided, tensors
-from agentgym.policies.causal_lm.rows import TokenChoice, Written, collated
+from agentgym.policies.causal_lm.rows import TokenChoice, Written
 from agentgym.policies.planner.examples import UNKNOWN_START, is_refused_at, one_call_at_a_time, upcoming_calls
 from agentgym.policies.planner.gazetteer import learn_gazetteer
 from agentgym.policies.planner.planner import Knowledge
@@ -169,7 +169,7 @@ def _batches(
         order = rng.permutation(len(lessons))
         for first in range(0, len(order), config.batch_size):
             choices = [choice for place in order[first : first + config.batch_size] for choice in lessons[place].choices]
-            yield tensors(collated(choices, vocabulary=policy.vocabulary))
+            yield tensors(policy.collated(choices))
 
 
 def _loss(lm: Any, batch: dict[str, Tensor], language_weight: float) -> Tensor:

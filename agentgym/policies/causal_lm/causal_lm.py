@@ -138,7 +138,7 @@ class CausalLM:
         written = Written(prompt, tuple(cursor.tokens))
         evidence = [TokenChoice(written, choice) for choice in cursor.choices]
         with torch.no_grad():
-            batch = tensors(collated(evidence, vocabulary=self.vocabulary))
+            batch = tensors(self.collated(evidence))
             log_probabilities = decided(self._network.lm, batch)["log_probability"].tolist() if evidence else []
         return self._action(conversation, prompt, cursor, log_probabilities)
 
@@ -158,8 +158,11 @@ class CausalLM:
         return self._format.prompt_text(conversation.messages, conversation.tools)
 
     def collate(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[Any]]:
+        return self.collated([_evidence(decision) for decision in decisions])
+
+    def collated(self, choices: Sequence[TokenChoice]) -> dict[str, NDArray[Any]]:
         """Flat arrays of the decided tokens; see `rows.collated`."""
-        return collated([_evidence(decision) for decision in decisions], vocabulary=self.vocabulary)
+        return collated(choices, vocabulary=self._vocabulary, reach=self._reach)
 
     def _action(self, conversation: Conversation, prompt: Tokens, cursor: Cursor, log_probabilities: Sequence[float]) -> Action:
         written = Written(prompt, tuple(cursor.tokens))
@@ -196,10 +199,14 @@ class CausalLM:
                 f"has {len(prompt)}. Shorten the conversation or its results, or use a base with a longer context."
             )
 
-    @property
-    def vocabulary(self) -> int:
+    @cached_property
+    def _vocabulary(self) -> int:
         """How many tokens there are."""
         return int(self._network.lm.get_output_embeddings().weight.shape[0])
+
+    @cached_property
+    def _reach(self) -> int:
+        return self._network.reach
 
 
 def _base_of(config: CausalLMConfig, device: str) -> tuple[Any, Any]:

@@ -43,6 +43,15 @@ class CausalLMNetwork(nn.Module):
         """`log_probability` and `entropy`, shape (N,), of the N decisions in a batch as `collated` gives it."""
         return decided(self.lm, batch)
 
+    @property
+    def reach(self) -> int:
+        """How many tokens another one can look at for the price of all else a layer computes for it, by the number of multiplications."""
+        config = self.lm.config.get_text_config()
+        width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        embeddings = {id(layer.weight) for layer in (self.lm.get_input_embeddings(), self.lm.get_output_embeddings())}
+        weights = sum(values.numel() for values in self.lm.parameters() if id(values) not in embeddings)
+        return int(weights // (2 * config.num_hidden_layers * width))
+
     def adapted(self) -> Iterator[tuple[str, Any]]:
         """Each layer with an adapter, by its name in the plain model."""
         for name, layer in self.lm.named_modules():
@@ -131,9 +140,10 @@ def _decided_in(lm: Any, batch: Mapping[str, Tensor], trees: Sequence[int], star
     filled = inside < lengths[:, None]
     of_token = torch.where(filled, starts[trees][:, None] + inside, 0)
     tokens, ends, positions = (torch.where(filled, batch[name][of_token], 0) for name in ("tokens", "ends", "positions"))
-    hidden = lm.get_decoder()(
-        input_ids=tokens, attention_mask=_sight(ends, lengths, lm.dtype), position_ids=positions, use_cache=False
-    ).last_hidden_state
+    sight = _sight(ends, lengths, lm.dtype)
+    # Where order alone tells, saying the positions would cost a mask: the model would look for several rows in one.
+    seen = {} if sight is None else {"attention_mask": sight, "position_ids": positions}
+    hidden = lm.get_decoder()(input_ids=tokens, use_cache=False, **seen).last_hidden_state
     tree_of = torch.full((len(batch["tree_lengths"]),), -1, device=tokens.device)
     tree_of[trees] = torch.arange(len(trees), device=tokens.device)
     places = torch.nonzero(tree_of[batch["trees"]] >= 0)[:, 0]

@@ -31,8 +31,8 @@ class TokenChoice:
     choice: Choice
 
 
-def collated(decisions: Sequence[TokenChoice], *, vocabulary: int) -> dict[str, NDArray[Any]]:
-    """N decisions as flat arrays.
+def collated(decisions: Sequence[TokenChoice], *, vocabulary: int, reach: int) -> dict[str, NDArray[Any]]:
+    """N decisions as flat arrays.   vocabulary: how many tokens there are.   reach: see `trees.planted`.
 
     tokens: of R trees, one after another, with parents, ends and positions as in `trees.Tree`, shapes (T,); tree_lengths: shape (R,).
     trees, places: of each decision, its tree and the place of the token before it, shape (N,).
@@ -41,7 +41,7 @@ def collated(decisions: Sequence[TokenChoice], *, vocabulary: int) -> dict[str, 
     chosen: place among the allowed ones, or the token itself where the set is large, shape (N,).
     """
     rows, placed = _rows(decisions)
-    trees = planted(rows)
+    trees = planted(rows, reach=reach)
     tree_of = {row: (number, tree.rows[row]) for number, tree in enumerate(trees) for row in tree.rows}
     wide: dict[int, tuple[int, Allowed]] = {}
     for decision in decisions:

@@ -1,5 +1,6 @@
 """Rows of tokens that begin alike, laid out as trees: what they share stands once, and is computed once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 
 from agentgym.policies.causal_lm.grammar import Tokens
 
-LARGEST = 512
-"""Tokens of a tree, or twice those of its longest row where that is more: attention grows with the square."""
+LARGEST = 2048
+"""Tokens of a tree, unless a single row has more: what each of them sees is kept in memory, for each pair."""
 _WORTH_SHARING = 16
 Places = NDArray[np.int64]
 
@@ -48,15 +49,18 @@ class Tree:
         del self._branch[depth:]
 
 
-def planted(rows: Sequence[Tokens]) -> list[Tree]:
-    """Trees that hold every row; rows share a tree when that saves something."""
+def planted(rows: Sequence[Tokens], *, reach: int) -> list[Tree]:
+    """Trees that hold every row; rows share a tree when that saves something.
+
+    reach: how many others a token can look at for the price of all else that is computed for it.
+    """
     trees: list[Tree] = []
     before: Tokens = ()
     # In this order a row has most in common with the one before it.
     for number in sorted(range(len(rows)), key=rows.__getitem__):
         row = rows[number]
         shared = _common(before, row)
-        if not trees or shared < _WORTH_SHARING or len(trees[-1].tokens) + len(row) - shared > max(LARGEST, 2 * len(row)):
+        if not trees or shared < _WORTH_SHARING or not _pays(len(trees[-1].tokens), len(row), shared, reach):
             if trees:
                 trees[-1].close()
             trees.append(Tree())
@@ -66,6 +70,16 @@ def planted(rows: Sequence[Tokens]) -> list[Tree]:
     if trees:
         trees[-1].close()
     return trees
+
+
+def _pays(tree: int, row: int, shared: int, reach: int) -> bool:
+    """Whether a row still belongs in a tree of so many tokens.
+
+    A tree saves what is shared, but everything in it is compared with everything: m rows that share s tokens and add n each cost
+    reach · (s + m·n) + (s + m·n)², which is least for a row where m·n = √(s · (reach + s)).
+    """
+    grown = tree + row - shared
+    return grown == tree or grown <= min(LARGEST, shared + math.sqrt(shared * (reach + shared)))
 
 
 def _common(one: Tokens, other: Tokens) -> int:
