@@ -1,5 +1,5 @@
 """The command line: thin commands over flows and library."""
 
-from agentgym.cli.app import main
+from agentgym.cli.entry import main
 
 __all__ = ["main"]

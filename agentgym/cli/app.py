@@ -440,7 +440,8 @@ def main() -> None:
 
         # Without a message it is a group of commands called alone, which has printed its help.
         if str(error):
-            rule = getattr(error, "format_message", error.__str__)().rstrip(".")
-            refusal = InvalidInput(f"{rule}. `agentgym --help` tells what can be asked.")
+            rule = getattr(error, "format_message", error.__str__)()
+            asked = getattr(getattr(error, "ctx", None), "command_path", None) or "agentgym"
+            refusal = InvalidInput(f"{rule.rstrip('.?')}{'?' if rule.endswith('?') else '.'} `{asked} --help` tells what can be asked.")
             report_error(Screen(is_json="--json" in sys.argv), refusal)
         sys.exit(InvalidInput.exit_code)

@@ -21,7 +21,8 @@ class Screen:
 
     def show(self, *renderables: RenderableType) -> None:
         for renderable in renderables:
-            self._people.print(renderable)
+            # A line stays one line where it is read by a program, or copied: terminals break it themselves.
+            self._people.print(renderable, soft_wrap=isinstance(renderable, str))
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """The command's result as JSON, once, when JSON was asked for."""

@@ -15,8 +15,8 @@ from types import FrameType
 import typer
 
 from agentgym.cli.console import Screen
+from agentgym.cli.entry import EXIT_CODE
 
-EXIT_CODE = 130
 GRACE_SECONDS = 3.0
 MESSAGE = "Interrupted. Nothing finished is lost: the same command goes on from there."
 
@@ -43,19 +43,20 @@ def leaving_on_interrupt(screen: Screen, words: Callable[[], str] = lambda: MESS
         if grace.ident is None and not isinstance(error, KeyboardInterrupt):
             raise
         grace.cancel()
-        _tell(screen, words())
+        _tell(screen, words)
         raise typer.Exit(EXIT_CODE) from error
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def _leave(screen: Screen, words: Callable[[], str]) -> None:
-    _tell(screen, words())
+    _tell(screen, words)
     os._exit(EXIT_CODE)
 
 
-def _tell(screen: Screen, message: str) -> None:
+def _tell(screen: Screen, words: Callable[[], str]) -> None:
     screen.restore_cursor()
+    message = words()
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
     screen.finish({"error": {"kind": "Interrupted", "message": message}})

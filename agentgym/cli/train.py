@@ -91,13 +91,16 @@ def _found(named: str, agent: str, settings: Settings) -> "Start":
     """A folder or file where there is one of this name, else a version of the agent."""
     if Path(named).exists():
         return Path(named)
-    make_workspace(settings)
     from agentgym.registry import ALIASES
     from tasks.artifacts import read_checkpoint
     from tasks.registry import open_registry
 
     if named.removeprefix("@") not in ALIASES and not named.isdecimal():
-        raise InvalidInput(f"A policy is named as champion, a version's number, or the folder of a run; {named!r} is none.")
+        raise InvalidInput(
+            f"A policy is named as champion, a version's number, or the folder of a run; {named!r} is none. "
+            "`agentgym models list` names the versions."
+        )
+    make_workspace(settings)
     reference = named if named.isdecimal() else f"@{named.removeprefix('@')}"
     return read_checkpoint(open_registry(agent, settings).resolve(reference).checkpoint, settings)
 
@@ -129,18 +132,22 @@ def _shown(trainer: "Trainer", screen: Screen, *, is_watched: bool, is_verbose: 
                     screen.show(f"[yellow]![/] {finding.message}")
                 bars.update(tasks[progress.stage], note=f"reliability {progress.metrics.tool_reliability:.1%}")
                 if is_watched or is_verbose:
-                    screen.show(iteration_line(board.curve, trainer.config.iterations, target=target))
+                    screen.show(iteration_line(board.curve, trainer.config, target=target))
 
         yield on_progress
 
 
 def _interrupted(begun: "list[Trainer]") -> str:
     """Where the last checkpoint is, and how to go on."""
+    nothing = "Interrupted before anything was learned; nothing is kept."
+    folder = begun[0].folder if begun else None
+    if folder is None:
+        return nothing
+    # Not before: where nothing has begun, an interrupted import may have left a library half there.
     from agentgym.training.run_folder import CHECKPOINT, START
 
-    folder = begun[0].folder if begun else None
-    if folder is None or not (folder.path / START).exists():
-        return "Interrupted before anything was learned; nothing is kept."
+    if not (folder.path / START).exists():
+        return nothing
     again = f"`agentgym train --resume {folder.path}` goes on."
     if not (folder.path / CHECKPOINT).exists():
         return f"Interrupted before the first checkpoint; {again}"
@@ -149,8 +156,11 @@ def _interrupted(begun: "list[Trainer]") -> str:
 
 def _configuration(config: TrainingConfig) -> Table:
     table = Table.grid(padding=(0, 2))
-    for name, chosen in config.model_dump(mode="json", exclude={"flow_grpo", "reward"}).items():
-        table.add_row(f"[dim]{name}[/]", str(chosen))
+    is_flow_grpo = config.method == "flow_grpo"
+    settings = config.flow_grpo if is_flow_grpo else config.methods
+    chosen = config.model_dump(mode="json", exclude={"flow_grpo", "methods", "reward"}) | settings.model_dump(mode="json")
+    for name, value in chosen.items():
+        table.add_row(f"[dim]{name}[/]", str(value))
     return table
 
 

@@ -59,6 +59,8 @@ class Dashboard:
         if self.curve:
             for name, told in self._figures(is_plain=is_plain):
                 rows.add_row(name, told)
+            if self.latest is not None and self.latest.stage == "training":
+                rows.add_row("time left", f"about {_clock(seconds_left(self.curve, self.config.iterations))}")
         return rows
 
     def _figures(self, *, is_plain: bool) -> list[tuple[str, str]]:
@@ -66,7 +68,7 @@ class Dashboard:
         arrow = trend([metrics.tool_reliability for metrics in self.curve], is_plain=is_plain)
         colour = "green" if self.target is not None and last.tool_reliability >= self.target else "yellow"
         return [
-            ("episodes", f"{played:,} of {self.config.episodes:,}, iteration {last.iteration} of {self.config.iterations}"),
+            ("episodes", f"{played:,} of {self.config.episodes:,}, iteration {last.iteration} of {most(self.config)}"),
             ("reliability", f"[{colour}]{last.tool_reliability:.1%} {arrow}[/]{_aim(self.target)}, sampled on training cases"),
             ("response time", f"{last.simulated_seconds:.2f} s a ticket, simulated"),
             ("tokens", f"{last.agent_tokens:.0f} a ticket"),
@@ -75,18 +77,22 @@ class Dashboard:
                 "without variance",
                 f"{_share(last.zero_variance_share)} of the groups taught nothing",
             ),
-            ("time left", f"about {_clock(seconds_left(self.curve, self.config.iterations))}"),
         ]
 
 
-def iteration_line(curve: Sequence[IterationMetrics], iterations: int, *, target: float | None) -> str:
+def most(config: TrainingConfig) -> str:
+    """How many iterations there will be; methods that fit examples end where that stops helping, or their episodes end."""
+    return f"{config.iterations}" if config.method in ("flow_grpo", "rft") else f"at most {config.iterations}"
+
+
+def iteration_line(curve: Sequence[IterationMetrics], config: TrainingConfig, *, target: float | None) -> str:
     """The last iteration in one line."""
     last = curve[-1]
     arrow = trend([metrics.tool_reliability for metrics in curve], is_plain=True)
     return (
-        f"iteration {last.iteration}/{iterations}  reliability {last.tool_reliability:.1%} {arrow}{_aim(target)}  "
+        f"iteration {last.iteration} of {most(config)}  reliability {last.tool_reliability:.1%} {arrow}{_aim(target)}  "
         f"reward {last.reward:.2f}  {last.agent_tokens:.0f} tokens  {last.simulated_seconds:.2f} s simulated  "
-        f"no variance {_share(last.zero_variance_share)}  left {_clock(seconds_left(curve, iterations))}"
+        f"no variance {_share(last.zero_variance_share)}  left {_clock(seconds_left(curve, config.iterations))}"
     )
 
 

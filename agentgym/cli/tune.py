@@ -46,7 +46,7 @@ def _search(config: TrainingConfig, budget: Mapping[str, Any], ranks: Sequence[i
             on_trial=lambda ended: progress.update(bar, completed=ended),
             ray_address=ray_address,
         )
-    screen.show(_table(tuned.trials, tuned.best), tuned.config.model_dump_json(indent=2, exclude_defaults=True))
+    screen.show(_table(tuned.trials, tuned.best), "", "Train with what was found:", _call(tuned.config))
     screen.finish(
         {
             "trials": [_plain(trial) for trial in tuned.trials],
@@ -54,6 +54,10 @@ def _search(config: TrainingConfig, budget: Mapping[str, Any], ranks: Sequence[i
             "config": tuned.config.model_dump(mode="json"),
         }
     )
+
+
+def _call(config: TrainingConfig) -> str:
+    return f"Trainer(TrainingConfig.model_validate_json({config.model_dump_json(exclude_defaults=True)!r})).train()"
 
 
 def _table(trials: Sequence[Any], best: Any) -> Table:

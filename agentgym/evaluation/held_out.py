@@ -66,6 +66,7 @@ def assess_logs(traces: Sequence[Trace], scenario: WorldScenario, *, log_digest:
         scenario=scenario.name,
         case_set=case_set_digest(map(scenario.case_from_trace, traces)),
         seed=0,
+        baseline=scenario.create_environment().reward_weights,
     )
 
 

@@ -47,7 +47,7 @@ class LanguageImitationConfig(BaseModel):
 
     causal_lm: CausalLMConfig = CausalLMConfig()
     epochs: int = Field(default=6, ge=1, le=1000)
-    batch_size: int = Field(default=16, ge=1, le=4096)
+    batch_size: int = Field(default=4, ge=1, le=4096)
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     language_weight: float = Field(default=0.1, ge=0, le=10)
     time_limit_seconds: float | None = Field(default=None, gt=0)

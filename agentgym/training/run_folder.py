@@ -2,6 +2,7 @@
 
 import gzip
 import platform
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +53,8 @@ class RunFolder:
     @classmethod
     def of_interrupted(cls, path: Path) -> Self:
         """The folder of a run that can go on. Raises InvalidInput where there is none, or where it is over."""
+        if not path.is_dir():
+            raise InvalidInput(f"A run goes on in its folder; there is none at {str(path)!r}. Give the folder that training named.")
         if not (path / CONFIG).is_file():
             raise InvalidInput(f"A run goes on in its folder; {str(path)!r} holds no {CONFIG}. Give the folder that training named.")
         if (path / RESULT_FILE).exists():
@@ -109,6 +112,11 @@ class RunFolder:
     def read_resume_point(self) -> ResumePoint | None:
         file = self.path / RESUME_POINT
         return ResumePoint.from_bytes(file.read_bytes()) if file.exists() else None
+
+    def remove_unless_begun(self) -> None:
+        """Leaves nothing of a run that never had a policy to begin as."""
+        if not (self.path / START).exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def remove_resume_point(self) -> None:
         (self.path / RESUME_POINT).unlink(missing_ok=True)

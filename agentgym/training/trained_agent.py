@@ -77,7 +77,7 @@ def _read(messages: Sequence[Said]) -> tuple[Message, ...]:
     record = read_conversation({"messages": plain}, source="messages", line=1)
     trace = record if isinstance(record, RejectedLine) else record.to_trace()
     if isinstance(trace, RejectedLine):
-        raise InvalidInput(f"An agent is told messages in OpenAI's chat form; {'; '.join(trace.reasons)}. Mend what is named.")
+        raise InvalidInput(f"An agent is told messages in OpenAI's chat form; {'; '.join(trace.reasons).rstrip('.')}. Mend what is named.")
     return trace.messages
 
 

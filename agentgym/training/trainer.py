@@ -113,8 +113,12 @@ class _Run:
 
     def start(self, given: Checkpoint | None) -> Checkpoint:
         """The policy to begin as: the one an interrupted run began as, the one given, or one that imitates."""
-        start = self.folder.read_checkpoint(START) or given or self._imitated()
-        self.folder.write_checkpoint(start, START)
+        try:
+            start = self.folder.read_checkpoint(START) or given or self._imitated()
+            self.folder.write_checkpoint(start, START)
+        except BaseException:
+            self.folder.remove_unless_begun()
+            raise
         return start
 
     def learn(self, start: Checkpoint, teacher: Checkpoint | None, ray_address: str | None) -> Trained:
@@ -253,9 +257,10 @@ def _require_teacher(method: Method, teacher: Checkpoint | None) -> None:
 def _require_base(config: TrainingConfig, start: Checkpoint | None) -> None:
     """A policy that is trained further keeps its base."""
     base = None if start is None else start.manifest.configuration.get("base")
-    if base is not None and base != config.base_model:
+    if start is not None and base is not None and base != config.base_model:
         raise InvalidInput(
-            f"Training goes on with the base a policy has; it is {base!r}, and {config.base_model!r} was asked for. Name it."
+            f"Training goes on with the base a policy has; it is {base!r}, and {config.base_model!r} was asked for. "
+            f"Set policy to {start.manifest.policy!r} and base_model to {base!r}."
         )
 
 

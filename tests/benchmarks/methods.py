@@ -1,7 +1,8 @@
 """Which way of learning helps in customer support, and how much: every method from one start, judged on the same held-out customers.
 
 Prints one JSON object. `--seeds 0,1,2,3,4 --policies planner,causal_lm --methods …` choose what is run; a seed is another log, another
-split of customers and another start. Methods come after imitation of the log, which is where all of them start.
+split of customers and another start. Methods come after imitation of the log, which is where all of them start; a second method that
+would begin where the first began is not run again. All play in the process that learns, so that several of these can share a machine.
 """
 
 import argparse
@@ -16,12 +17,16 @@ from typing import Any
 
 from agentgym.policies.checkpoint import Checkpoint
 from agentgym.statistics import Estimate
+from agentgym.training.first_policy import first_policy
+from agentgym.training.material import gather_material
+from agentgym.training.result import TrainingResult
+from agentgym.training.run_folder import RunFolder
 from agentgym.training.trainer import Trainer
 
 SCENARIO = "customer_support"
 METHODS = ("sft", "rft", "dpo", "flow_grpo", "sft+flow_grpo")
 # As many rollouts as each needs to come to rest; sft and dpo go through recorded conversations instead.
-EPISODES = {"planner": {"rft": 12_800, "flow_grpo": 46_080}, "causal_lm": {"rft": 3_200, "flow_grpo": 6_400}}
+EPISODES = {"planner": {"rft": 12_800, "flow_grpo": 46_080}, "causal_lm": {"rft": 1_600, "flow_grpo": 3_200}}
 SHOWN = ("tool_reliability", "success_rate", "agent_tokens")
 TOKENS_OF_A_TICKET = 500
 
@@ -53,30 +58,41 @@ def main() -> None:
 
 def run_seed(policy: str, methods: Sequence[str], seed: int, folder: str) -> dict[str, dict[str, Any]]:
     """The row of the logs, of imitation, and of each method; a method that learns nothing new keeps its start."""
+    imitation = imitated(policy, seed)
     rows: dict[str, dict[str, Any]] = {}
-    imitation: Checkpoint | None = None
+    runs: dict[tuple[str, str], TrainingResult] = {}
     for method in methods:
         start, seconds = imitation, 0.0
         for part in method.split("+"):
-            result = trainer(policy, part, seed, folder, start).train()
+            run = (part, start.weights_digest)
+            if run not in runs:
+                runs[run] = trainer(policy, part, seed, output_dir=folder, start=start).train()
+            result = runs[run]
             assert result.folder is not None, "a result is saved"
-            imitation = imitation or Checkpoint.from_bytes((result.folder / "start.zip").read_bytes())
-            rows.setdefault("logs", row(result.logs or {}, seconds=None))
-            rows.setdefault("imitation", row(result.start, seconds=None))
             start = Checkpoint.from_bytes((result.folder / "checkpoint.zip").read_bytes())
-            curve = [json.loads(line) for line in (result.folder / "curve.jsonl").read_text().splitlines()]
-            seconds += sum(point["sampling_seconds"] + point["learning_seconds"] + point["syncing_seconds"] for point in curve)
+            seconds += sum(metrics.seconds for metrics in RunFolder(result.folder).read_curve())
+        rows.setdefault("logs", row(result.logs or {}, seconds=None))
+        rows.setdefault("imitation", row(runs[methods[0].partition("+")[0], imitation.weights_digest].start, seconds=None))
         rows[method] = row(result.estimates, seconds=seconds)
         rows[method]["cost_reduction_against_logs"] = result.metrics.cost_reduction_against_logs
-        print(f"{policy}, seed {seed}, {method}: {result.estimates['tool_reliability']}", file=sys.stderr)
+        print(f"{policy}, seed {seed}, {method}: {rows[method]}", file=sys.stderr, flush=True)
     return rows
 
 
-def trainer(policy: str, method: str, seed: int, folder: str, start: Checkpoint | None) -> Trainer:
-    """start: None to imitate first."""
-    asked = {} if method not in EPISODES[policy] else {"episodes": EPISODES[policy][method]}
-    base = {} if policy == "planner" else {"base_model": "tiny"}
-    return Trainer(scenario=SCENARIO, policy=policy, method=method, seed=seed, output_dir=folder, start=start, **base, **asked)
+def imitated(policy: str, seed: int) -> Checkpoint:
+    config = trainer(policy, "sft", seed).config
+    material = gather_material(config)
+    return first_policy(material.train, config=config, tools=material.world.tools, seed=seed)
+
+
+def trainer(policy: str, method: str, seed: int, **asked: Any) -> Trainer:
+    if method in EPISODES[policy]:
+        asked["episodes"] = EPISODES[policy][method]
+    if method == "flow_grpo":
+        asked["num_env_runners"] = 0
+    if policy == "causal_lm":
+        asked["base_model"] = "tiny"
+    return Trainer(scenario=SCENARIO, policy=policy, method=method, seed=seed, **asked)
 
 
 def row(estimates: Mapping[str, Estimate], *, seconds: float | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import count
 from statistics import median
@@ -26,11 +27,9 @@ from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo import PPOConfig
 
 from agentgym.environments.case import Case
-from agentgym.episode import Conversation, Trajectory
+from agentgym.episode import Action, Conversation, Trajectory
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
-from agentgym.policies.planner.acts import ACT_FEATURES, ActOptions, act_options
-from agentgym.policies.planner.batch import Options
-from agentgym.policies.planner.memory import Memory
+from agentgym.policies.planner.acts import ACT_FEATURES
 from agentgym.policies.planner.planner import Planner
 from agentgym.scenarios.registry import load_world
 from agentgym.training.config import TrainingConfig
@@ -42,8 +41,8 @@ from agentgym.training.judging import judge_policy
 from agentgym.training.material import TrainingMaterial, gather_material
 from agentgym.verdicts import Subject
 
-SCENARIO, GOAL, HELD_OUT = "customer_support", 0.95, 300
-EVERY_SECONDS = 5.0
+SCENARIO, GOAL, HELD_OUT = "customer_support", 0.95, 150
+EVERY_SECONDS = 10.0
 # Set once, by a run of each on training customers; everything else is as RLlib has it.
 PPO_SETTINGS: Mapping[str, Any] = {
     "lr": 3e-4,
@@ -161,10 +160,14 @@ def flow_grpo(config: TrainingConfig, material: TrainingMaterial, imitation: Che
 class Steered(Planner):
     """A planner whose next act is decided by somebody else; what it calls a tool with is its own choice."""
 
-    act_wanted = 0
+    def look(self, conversation: Conversation) -> Any:
+        """Everything that could be done now."""
+        state = self._memory.state_of(conversation)
+        return self._moments({id(state): state})[id(state)]
 
-    def _act_scores(self, evidence: Sequence[Options]) -> list[NDArray[np.float32]]:
-        return [np.where(np.arange(len(options.dense)) == self.act_wanted, 0, -100).astype(np.float32) for options in evidence]
+    def do(self, conversation: Conversation, moment: Any, act: int) -> Action:
+        wanted = np.where(np.arange(len(moment.scores)) == act, 0, -100).astype(np.float32)
+        return self._action(conversation, replace(moment, scores=wanted), None)
 
 
 @cache
@@ -182,7 +185,6 @@ class ActsOnly(gymnasium.Env[NDArray[np.float32], int]):
         self._world = load_world(SCENARIO)
         self._environment = self._world.create_environment()
         self._planner = steered_planner(config["planner"])
-        self._memory = Memory(self._planner.knowledge.gazetteer, self._planner.knowledge.vocabulary)
         self._cases: Sequence[Case] = config["cases"]
         options = 2 * len(self._world.tools) + 1
         self.observation_space = gymnasium.spaces.Box(-50, 50, (options * (ACT_FEATURES + 1),), np.float32)
@@ -196,8 +198,8 @@ class ActsOnly(gymnasium.Env[NDArray[np.float32], int]):
         return self._seen(conversation), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        self._planner.act_wanted = int(action) if self._acts.is_possible[action] else 0
-        self._actions.append(self._planner.act(self._conversation))
+        act = int(action) if self._moment.acts.is_possible[action] else 0
+        self._actions.append(self._planner.do(self._conversation, self._moment, act))
         conversation, _, is_terminated, is_truncated, _ = self._environment.step(self._actions[-1].message)
         reward = 0.0
         if is_terminated or is_truncated:
@@ -208,15 +210,9 @@ class ActsOnly(gymnasium.Env[NDArray[np.float32], int]):
         return self._environment.trajectory(self._actions)
 
     def _seen(self, conversation: Conversation) -> NDArray[np.float32]:
-        self._conversation = conversation
-        self._acts = self._options(conversation)
-        seen = np.concatenate([self._acts.dense.ravel(), self._acts.is_possible.astype(np.float32)])
-        return np.clip(seen, -50, 50).astype(np.float32)
-
-    def _options(self, conversation: Conversation) -> ActOptions:
-        state = self._memory.state_of(conversation)
-        weights, bits = self._planner.knowledge.word_weights, self._planner.config.table_bits
-        return act_options(state, self._planner.read_arguments([state])[0], weights, bits=bits)
+        self._conversation, self._moment = conversation, self._planner.look(conversation)
+        acts = self._moment.acts
+        return np.clip(np.concatenate([acts.dense.ravel(), acts.is_possible]), -50, 50).astype(np.float32)
 
 
 def ppo(config: TrainingConfig, material: TrainingMaterial, imitation: Checkpoint, limit: float) -> dict[str, Any]:

@@ -35,3 +35,20 @@ def test_an_interrupt_ends_a_command_soon_with_one_line_and_its_own_exit_code(un
     assert err.splitlines() == ["Interrupted. Nothing finished is lost: the same command goes on from there."]
     assert json.loads(out)["error"]["kind"] == "Interrupted"
     assert process.returncode == 130
+
+
+def test_an_interrupt_while_libraries_are_read_is_one_line_too() -> None:
+    """Where an import is broken off, what it half made must not be asked for anything."""
+    command = [sys.executable, "-c", "from agentgym.cli import main; main()", "list", "--json"]
+    environment = {**os.environ, "PYTHONSTARTUP": "", "PYTHONVERBOSE": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "agentgym.cli.app" in line:
+                break
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "Interrupted before anything was begun."
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
+    assert process.returncode == 130

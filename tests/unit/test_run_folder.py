@@ -8,7 +8,7 @@ from agentgym.episode import Action, Decision, JudgedCall, Outcome, Trajectory
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.messages import ToolCall, assistant, user
 from agentgym.training.config import TrainingConfig
-from agentgym.training.run_folder import RunFolder
+from agentgym.training.run_folder import START, RunFolder
 
 NOW = datetime(2025, 3, 3, 9, 1, 2, tzinfo=UTC)
 
@@ -96,3 +96,12 @@ def test_trajectories_are_json_lines_with_every_decision_and_reason(config):
     assert told["calls"] == [{"name": "refund", "is_correct": False, "is_error": False, "reason": "the amount is 12"}]
     assert told["decisions"] == [[{"name": "act", "choice": "refund", "log_probability": -0.5}]]
     assert told["messages"][1]["tool_calls"][0]["arguments"] == {"amount": 10}
+
+
+def test_a_run_without_a_policy_to_begin_as_leaves_nothing(config):
+    never, begun = RunFolder.create(config, now=NOW), RunFolder.create(config, now=NOW)
+    (begun.path / START).write_bytes(b"a policy")
+    never.remove_unless_begun()
+    begun.remove_unless_begun()
+    assert not never.path.exists()
+    assert begun.path.exists()

@@ -55,11 +55,12 @@ def test_what_is_not_asked_for_is_left_to_the_configuration(tell, asked):
         (["customer_suport"], "Did you mean 'customer_support'?"),
         (["recorded"], "Use improve with --traces"),
         (["customer_support", "--policy", "causal_lm"], "causal_lm needs a base_model"),
+        (["lookup", "--policy", "causal_lm", "--base-model", "./nothing"], "there is nothing at './nothing'"),
         (["customer_support", "--gpu", "cuda"], "learns on the processor"),
         (["customer_support", "--scenario", "other"], "one scenario; got 'customer_support' and 'other'"),
         ([], "one scenario; got none"),
         (["customer_support", "--from", "nowhere"], "'nowhere' is none"),
-        (["--resume", "nowhere"], "holds no config.json"),
+        (["--resume", "nowhere"], "there is none at 'nowhere'"),
         (["customer_support", "--resume", "nowhere"], "got --resume and customer_support"),
         (["customer_support", "-e", "many"], "'--episodes'"),
     ],
@@ -69,7 +70,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tell, tmp_path, argumen
     assert (code, output) == (2, "")
     assert told in errors
     assert errors.count("\n") == 1
-    assert not (tmp_path / "models").exists()
+    assert not list(tmp_path.glob("models/*"))
 
 
 def test_bad_input_with_json_is_one_object(tell):

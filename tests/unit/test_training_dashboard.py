@@ -72,9 +72,24 @@ def test_what_is_not_known_is_no_number():
 
 
 def test_a_line_tells_the_same_in_plain_letters():
-    line = iteration_line([metrics(1), metrics(2, reliability=0.9)], 4, target=0.95)
+    config = TrainingConfig(episodes=4 * 32 * 16)
+    line = iteration_line([metrics(1), metrics(2, reliability=0.9)], config, target=0.95)
     assert line.isascii()
-    assert line.startswith("iteration 2/4  reliability 90.0% + of 95% wanted  reward 22.00  111 tokens  2.34 s simulated  no variance 25%")
+    assert line.startswith(
+        "iteration 2 of 4  reliability 90.0% + of 95% wanted  reward 22.00  111 tokens  2.34 s simulated  no variance 25%"
+    )
+
+
+def test_methods_that_may_end_early_say_so():
+    assert iteration_line([metrics(1)], TrainingConfig(method="sft"), target=None).startswith("iteration 1 of at most 12 ")
+
+
+def test_time_left_is_of_training_alone():
+    board = Dashboard(config=TrainingConfig(), target=0.95, device="cpu")
+    board.take(TrainingProgress(stage="training", done=1, total=90, metrics=metrics(1)))
+    assert "time left" in drawn(board)
+    board.take(TrainingProgress(stage="after", done=1, total=600))
+    assert "time left" not in drawn(board)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from typing import ClassVar
 import pytest
 
 from agentgym.evaluation.evaluate import evaluate_policy
+from agentgym.reward import RewardWeights
 from agentgym.training.config import TrainingConfig
 from agentgym.training.judging import judge_policy
 from agentgym.training.material import gather_material
@@ -43,6 +44,14 @@ def test_equal_seeds_give_equal_material_whatever_the_method(material):
 
 def test_the_logs_are_judged_on_the_customers_held_out(material):
     assert {row.cluster_id for row in material.logs.rows} == {trace.cluster_id for trace in material.held_out}
+
+
+def test_the_logs_save_against_the_ticket_of_their_own_scenario():
+    lookup = gather_material(TrainingConfig(scenario="lookup", conversations=60, held_out_cases=2, seed=5))
+    ticket = lookup.world.create_environment().reward_weights
+    assert ticket.baseline_tokens != RewardWeights().baseline_tokens
+    estimates = lookup.logs.estimates
+    assert estimates["cost_reduction"].mean == pytest.approx(1 - estimates["agent_tokens"].mean / ticket.baseline_tokens)
 
 
 class SideBySide:

@@ -10,6 +10,7 @@ import torch
 from pydantic import JsonValue
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.policies.causal_lm.chat_format import TAGS
@@ -31,6 +32,7 @@ def load_base(config: CausalLMConfig, *, device: str = "cpu") -> tuple[Any, Any]
     Raises InvalidInput for a folder that holds no model, or another one than `config.base_digest` says; Unavailable when a hub cannot be
     reached. Weights are read from safetensors only: other files can run code.
     """
+    logging.disable_progress_bar()
     try:
         # An adapter goes with the very commit of a hub's model; code that comes with a model is never run.
         asked = {"revision": config.base_digest if config.base_digest and not Path(config.base).is_dir() else "main"}
@@ -135,7 +137,7 @@ def _tiny_model(shape: Mapping[str, Any], seed: int) -> Any:
 
 
 def _not_loaded(base: str, error: Exception) -> InvalidInput | Unavailable:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if Path(base).exists():
         return InvalidInput(
             f"A base model is a folder with config.json, a tokenizer and safetensors; {base!r} is not: {reason}. "
@@ -143,4 +145,7 @@ def _not_loaded(base: str, error: Exception) -> InvalidInput | Unavailable:
         )
     if base.startswith((".", "/", "~")) or base.count("/") > 1:
         return InvalidInput(f"A base model is a folder or a hub id; there is nothing at {base!r}. Check the path.")
-    return Unavailable(f"The base model {base!r} must be in a folder or on a hub in reach; loading it gave: {reason}. Give a folder.")
+    return Unavailable(
+        f"The base model {base!r} must be in a folder or on a hub in reach; loading it gave: {reason}. "
+        "Set AGENTGYM_MODEL_DOWNLOADS=true where it may be downloaded, or give a folder."
+    )

@@ -1,5 +1,6 @@
 """The model with its adapter, as it learns: log-probabilities of the tokens that were decided, and only of those."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,11 +31,14 @@ class CausalLMNetwork(nn.Module):
         super().__init__()
         _require_plain_output(lm)
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-        self.lm = get_peft_model(lm, lora).get_base_model()
+        with warnings.catch_warnings():
+            # peft still asks for it by the name that transformers is going to drop.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            self.lm = get_peft_model(lm, lora).get_base_model()
         self.lm.eval()
         if config.checkpoints_gradients:
             _require_no_dropout(lm)
-            self.lm.gradient_checkpointing_enable()
+            self.lm.activation_checkpointing_enable()
             self.lm.enable_input_require_grads()
             # Only then does transformers compute activations again.
             self.lm.train()
