@@ -32,7 +32,7 @@ def load_base(config: CausalLMConfig, *, device: str = "cpu") -> tuple[Any, Any]
     Raises InvalidInput for a folder that holds no model, or another one than `config.base_digest` says; Unavailable when a hub cannot be
     reached. Weights are read from safetensors only: other files can run code.
     """
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # An adapter goes with the very commit of a hub's model; code that comes with a model is never run.
         asked = {"revision": config.base_digest if config.base_digest and not Path(config.base).is_dir() else "main"}
