@@ -40,7 +40,7 @@ def test_few_episodes_do_not_make_a_policy_ready_and_the_exit_code_says_so(told:
 
 
 def test_without_a_terminal_the_board_is_lines(told: dict[str, Any]) -> None:
-    assert any(line.startswith("iteration 1/1 ") for line in told["lines"])
+    assert any(line.startswith("iteration 1 of 1 ") for line in told["lines"])
 
 
 def test_its_folder_holds_the_result_and_an_agent_that_acts(told: dict[str, Any]) -> None:
