@@ -156,8 +156,7 @@ def _interrupted(begun: "list[Trainer]") -> str:
 
 def _configuration(config: TrainingConfig) -> Table:
     table = Table.grid(padding=(0, 2))
-    is_flow_grpo = config.method == "flow_grpo"
-    settings = config.flow_grpo if is_flow_grpo else config.methods
+    settings = config.flow_grpo if config.method == "flow_grpo" else config.methods
     chosen = config.model_dump(mode="json", exclude={"flow_grpo", "methods", "reward"}) | settings.model_dump(mode="json")
     for name, value in chosen.items():
         table.add_row(f"[dim]{name}[/]", str(value))

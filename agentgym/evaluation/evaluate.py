@@ -78,15 +78,14 @@ def report_played(
     scenario: str,
     case_set: str,
     seed: int,
+    baseline: RewardWeights,
     trials: int = 1,
-    baseline: RewardWeights | None = None,
 ) -> EvaluationReport:
     """The report on episodes that were played elsewhere, such as those that happened in production and were assessed afterwards.
 
     baseline: the ticket that savings are measured against.
     """
-    weights = baseline or RewardWeights()
-    rows = [_row(case, weights) for case in played]
+    rows = [_row(case, baseline) for case in played]
     return assemble_report(
         "play",
         _with_pass_hat(rows, trials),

@@ -256,8 +256,10 @@ def _require_teacher(method: Method, teacher: Checkpoint | None) -> None:
 
 def _require_base(config: TrainingConfig, start: Checkpoint | None) -> None:
     """A policy that is trained further keeps its base."""
-    base = None if start is None else start.manifest.configuration.get("base")
-    if start is not None and base is not None and base != config.base_model:
+    if start is None:
+        return
+    base = start.manifest.configuration.get("base")
+    if base is not None and base != config.base_model:
         raise InvalidInput(
             f"Training goes on with the base a policy has; it is {base!r}, and {config.base_model!r} was asked for. "
             f"Set policy to {start.manifest.policy!r} and base_model to {base!r}."

@@ -43,7 +43,7 @@ from agentgym.verdicts import Subject
 
 SCENARIO, GOAL, HELD_OUT = "customer_support", 0.95, 150
 EVERY_SECONDS = 10.0
-# Set once, by a run of each on training customers; everything else is as RLlib has it.
+# Set beforehand and not searched for; everything else is as RLlib has it.
 PPO_SETTINGS: Mapping[str, Any] = {
     "lr": 3e-4,
     "gamma": 0.99,

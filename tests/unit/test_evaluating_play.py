@@ -7,6 +7,7 @@ from agentgym.environments.play import play_episode
 from agentgym.episode import Action, Conversation, Policy
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.evaluation.evaluate import PlayedCase, case_set_digest, evaluate_policy, report_played
+from agentgym.reward import RewardWeights
 from agentgym.scenarios.customer_support import CustomerSupport
 from agentgym.verdicts import EvaluationReport, Subject
 
@@ -121,5 +122,5 @@ def test_progress_is_told_for_every_episode(world: CustomerSupport, cases: list[
 def test_the_logs_are_measured_like_a_policy(world: CustomerSupport, cases: list[Case]) -> None:
     environment = world.create_environment()
     played = [PlayedCase(trajectory=play_episode(environment, world.legacy_agent(), case, seed=1)) for case in cases]
-    report = report_played(played, subject=SUBJECT, scenario=world.name, case_set=case_set_digest(cases), seed=1)
+    report = report_played(played, subject=SUBJECT, scenario=world.name, case_set=case_set_digest(cases), seed=1, baseline=RewardWeights())
     assert report.estimates.keys() == evaluate_policy(world.expert(), world, cases, subject=SUBJECT, seed=1).estimates.keys()

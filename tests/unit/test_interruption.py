@@ -40,7 +40,7 @@ def test_an_interrupt_ends_a_command_soon_with_one_line_and_its_own_exit_code(un
 def test_an_interrupt_while_libraries_are_read_is_one_line_too() -> None:
     """Where an import is broken off, what it half made must not be asked for anything."""
     command = [sys.executable, "-c", "from agentgym.cli import main; main()", "list", "--json"]
-    environment = {**os.environ, "PYTHONSTARTUP": "", "PYTHONVERBOSE": "1"}
+    environment = {**os.environ, "PYTHONVERBOSE": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         for line in process.stderr:

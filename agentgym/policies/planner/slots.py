@@ -37,13 +37,14 @@ _IDENTIFIER_NAME = re.compile(r"(?:^|_|\b)(?:id|ids|identifier)\b|(?<=[a-z])Id$"
 class Slot:
     """One argument as the planner sees it; arguments of several tools that are declared alike are one slot.
 
-    kind: which values are its candidates.   choices: the values the schema lists, as it writes them.   words: that describe it.
+    kind: which values are its candidates.   json_type: the schema's type, of several the first but null; None where it names none.
+    choices: the values the schema lists, as it writes them.   words: that describe it.
     ids: its words as hashed, shape (SLOT_WORDS,).
     """
 
     name: str
     kind: str
-    schema: dict[str, JsonValue]
+    json_type: str | None
     choices: tuple[JsonValue, ...]
     default: JsonValue
     words: frozenset[str]
@@ -52,11 +53,6 @@ class Slot:
     def typed(self, value: JsonValue) -> JsonValue:
         """The value in the type the schema asks for; as it is where it cannot be."""
         return _typed(value, self.json_type)
-
-    @property
-    def json_type(self) -> str | None:
-        """The schema's type, of several the first but null; None where it names none."""
-        return _json_type(self.schema)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,7 +96,7 @@ def _slot(name: str, declaration: bytes) -> Slot:
     return Slot(
         name=name,
         kind=kind,
-        schema=schema,
+        json_type=_json_type(schema),
         choices=_choices(schema),
         default=schema.get("default"),
         words=content_words(str(schema.get("description") or "")).union(parts) - STOP_WORDS,
