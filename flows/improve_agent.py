@@ -66,7 +66,7 @@ def improve_agent(
     snapshot = ingested.snapshot
     training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)
-    start = imitate_agent(snapshot, imitation, training, seed, settings)
+    start = imitate_agent(snapshot, imitation, training.learner, seed, settings)
     teacher = _require_champion(agent, settings).checkpoint if training.method == "distill" else None
     trained = train_policy(pack, start, snapshot, teacher, training, settings)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
 from agentgym.tracking import Tracking, track_step
-from agentgym.training.config import TrainingConfig
+from agentgym.training.config import Learner, TrainingConfig
 from agentgym.training.first_policy import first_policy
 from agentgym.training.flow_grpo.train import device_of
 from agentgym.training.result import IterationMetrics
@@ -35,24 +35,27 @@ class TrainedPolicy(BaseModel):
 
 
 @cached_step
-def imitate_agent(snapshot: ArtifactRef, config: ImitationConfig, training: TrainingConfig, seed: int, settings: Settings) -> ArtifactRef:
-    """The policy that `training` begins with: it acts as the recorded agent did where it went well."""
+def imitate_agent(snapshot: ArtifactRef, config: ImitationConfig, learner: Learner, seed: int, settings: Settings) -> ArtifactRef:
+    """The policy that training begins with: it acts as the recorded agent did where it went well.
+
+    How it is trained afterwards does not count: to train again on another reward or for longer, nothing is imitated again.
+    """
     dataset = read_snapshot(snapshot, settings)
     lineage = {"snapshot_digest": snapshot.digest}
-    parameters = config if training.policy == "planner" else {"base_model": training.base_model}
+    parameters = config if learner.policy == "planner" else learner
     with track_step("imitate", tracking=tracking(settings), parameters=parameters, lineage=lineage) as run:
         imitated = first_policy(
             dataset.train,
-            config=training,
+            learner=learner,
             tools=dataset.tools,
             seed=seed,
-            device=device_of(training.policy, training.gpu),
+            device=device_of(learner.policy, learner.gpu),
             planner=config,
             lineage=lineage,
             on_progress=_report_share,
         )
         checkpoint = write_checkpoint(imitated, settings)
-        run.log_tags({"policy": training.policy, "checkpoint_digest": checkpoint.digest})
+        run.log_tags({"policy": learner.policy, "checkpoint_digest": checkpoint.digest})
     _give_back_memory()
     return checkpoint
 

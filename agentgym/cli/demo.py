@@ -18,6 +18,7 @@ from agentgym.cli.memory import peak_memory
 from agentgym.cli.session import session
 from agentgym.cli.watching import StageTime
 from agentgym.errors import InvalidInput, Refused
+from agentgym.policies.causal_lm.config import TINY
 from agentgym.reward import RewardWeights
 from agentgym.settings import Settings, read_settings
 from agentgym.store import write_atomically
@@ -79,7 +80,8 @@ class _Story:
 
     def __init__(self, screen: Screen, settings: Settings, seed: int, size: Size, learner: Mapping[str, str]) -> None:
         self.screen, self.settings, self.seed, self.size = screen, settings, seed, size
-        self.learner, is_language = {"seed": seed, **learner}, learner.get("policy") == "causal_lm"
+        is_language = learner.get("policy") == "causal_lm"
+        self.learner = {"seed": seed, **({"base_model": TINY} if is_language else {}), **learner}
         self.training = TrainingConfig.suited_to(SCENARIO, **self.learner, **({} if is_language else {"episodes": size.episodes}))
         self.corrupted_episodes = size.corrupted_episodes // (4 if is_language else 1)
         self.stages: list[StageTime] = []

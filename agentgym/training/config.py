@@ -32,6 +32,20 @@ def _named_as_scenarios_are(name: str) -> str:
 ScenarioName = Annotated[str, AfterValidator(_named_as_scenarios_are)]
 
 
+class Learner(BaseModel):
+    """What learns, whatever it learns from: all that its first policy depends on beside the conversations. The fields are those of
+    `TrainingConfig`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: PolicyKind
+    base_model: str | None
+    rank: int
+    offers_candidates: bool
+    checkpoints_gradients: bool
+    gpu: Device
+
+
 class TrainingConfig(BaseModel):
     """One training run.
 
@@ -135,6 +149,10 @@ class TrainingConfig(BaseModel):
     def as_record(self) -> dict[str, JsonValue]:
         """What a checkpoint keeps of how it was trained: all but where files went, so that equal trainings give equal checkpoints."""
         return self.model_dump(mode="json", exclude={"output_dir"})
+
+    @property
+    def learner(self) -> Learner:
+        return Learner(**{name: getattr(self, name) for name in Learner.model_fields})
 
     @property
     def groups(self) -> int:

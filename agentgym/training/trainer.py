@@ -177,7 +177,7 @@ class _Run:
         train = self.material.train
         return first_policy(
             train,
-            config=self.config,
+            learner=self.config.learner,
             tools=self.material.world.tools,
             seed=self._seed,
             device=self.device,

@@ -100,10 +100,10 @@ def first_policies(traces: Sequence[Trace], tools: Sequence[Tool], config: Train
     torch.set_num_threads(config.torch_threads)
     seed = config.seed or 0
     if config.policy == "planner":
-        return {None: first_policy(traces, config=config, tools=tools, seed=seed)}
+        return {None: first_policy(traces, learner=config.learner, tools=tools, seed=seed)}
     device = choose_device(config.gpu)
-    of_rank = {rank: config.model_copy(update={"rank": rank}) for rank in ranks}
-    return {rank: first_policy(traces, config=asked, tools=tools, seed=seed, device=device) for rank, asked in of_rank.items()}
+    of_rank = {rank: config.learner.model_copy(update={"rank": rank}) for rank in ranks}
+    return {rank: first_policy(traces, learner=learner, tools=tools, seed=seed, device=device) for rank, learner in of_rank.items()}
 
 
 def tune_training(

@@ -82,7 +82,7 @@ def run_seed(policy: str, methods: Sequence[str], seed: int, folder: str) -> dic
 def imitated(policy: str, seed: int) -> Checkpoint:
     config = trainer(policy, "sft", seed).config
     material = gather_material(config)
-    return first_policy(material.train, config=config, tools=material.world.tools, seed=seed)
+    return first_policy(material.train, learner=config.learner, tools=material.world.tools, seed=seed)
 
 
 def trainer(policy: str, method: str, seed: int, **asked: Any) -> Trainer:

@@ -89,7 +89,7 @@ def measured(side: str, seed: int, limit: float) -> dict[str, Any]:
     config = TrainingConfig.suited_to(SCENARIO, seed=seed, num_env_runners=0)
     material = gather_material(config)
     began = perf_counter()
-    imitation = first_policy(material.train, config=config, tools=material.world.tools, seed=seed)
+    imitation = first_policy(material.train, learner=config.learner, tools=material.world.tools, seed=seed)
     seconds_of_imitation = perf_counter() - began
     with ray_session(cpus=0):
         return SIDES[side](config, material, imitation, limit) | {"seconds_of_imitation": seconds_of_imitation}

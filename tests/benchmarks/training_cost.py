@@ -72,7 +72,7 @@ def measured(policy: str, group_size: int, lengthening: int, runners: int) -> di
     torch.set_num_threads(1)
     config = TrainingConfig.suited_to(**POLICIES[policy], policy=policy)
     material = gather_material(config)
-    checkpoint = first_policy(material.train, config=config, tools=material.world.tools, seed=0)
+    checkpoint = first_policy(material.train, learner=config.learner, tools=material.world.tools, seed=0)
     create = partial(_longer, material.world.create_environment, lengthening)
     algorithm_config = FlowGRPOConfig().training(
         create_policy=partial(load_trainable_policy, checkpoint),

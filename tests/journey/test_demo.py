@@ -41,6 +41,12 @@ def test_a_version_trained_on_a_corrupted_reward_is_refused_with_reasons(told: d
     assert any(reason.startswith("failed") for reason in corrupted["reasons"])
 
 
+def test_another_reward_asks_for_no_second_imitation(told: dict[str, Any]) -> None:
+    steps = [step["name"] for step in told["steps"]]
+    assert steps.count("imitate agent") == 1
+    assert steps.count("train policy") == 2
+
+
 def test_customers_ship_the_better_version(told: dict[str, Any]) -> None:
     test = told["ab_test"]
     assert test["verdict"] == "ship"
