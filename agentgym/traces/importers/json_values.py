@@ -64,7 +64,8 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
 
 def _is_line_delimited(head: bytes) -> bool:
     first, newline, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if first.startswith(b"["):
+    # A bracket alone opens what is written over several lines.
+    if first.startswith(b"[") or first.strip() == b"{":
         return False
     if not first.startswith(b"{") or not newline:
         return True
