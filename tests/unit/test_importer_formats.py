@@ -58,11 +58,48 @@ def sharegpt(name: str) -> list[Any]:
     return [{"id": name, "conversations": [{"from": speaker, "value": text} for speaker, text in told]}]
 
 
+def langfuse(name: str) -> list[Any]:
+    *asked, said = chat(name)[0]["messages"]
+    observation = {"type": "GENERATION", "startTime": "2024-05-15T10:00:01Z", "input": {"messages": asked[:2]}, "output": asked[1]}
+    last = {"type": "GENERATION", "startTime": "2024-05-15T10:00:03Z", "input": {"messages": asked}, "output": said}
+    run = {"type": "TOOL", "name": "find_order", "startTime": "2024-05-15T10:00:02Z", "input": {"number": 7}, "output": {"status": "sent"}}
+    return [{"id": f"trace of {name}", "sessionId": name, "timestamp": "2024-05-15T10:00:00Z", "observations": [observation, run, last]}]
+
+
+def mlflow(name: str) -> list[Any]:
+    *asked, said = chat(name)[0]["messages"]
+    values = {
+        "mlflow.spanType": "CHAT_MODEL",
+        "mlflow.spanInputs": {"messages": asked},
+        "mlflow.spanOutputs": {"choices": [{"message": said}]},
+    }
+    attributes = {key: json.dumps(value) for key, value in values.items()}
+    span = {"name": "chat", "start_time_unix_nano": 1_715_767_200_000_000_000, "attributes": attributes}
+    return [{"info": {"trace_id": "tr-1", "trace_metadata": {"mlflow.trace.session": name}}, "data": {"spans": [span]}}]
+
+
+def otlp(name: str) -> list[Any]:
+    call = {"type": "tool_call", "id": "1", "name": "find_order", "arguments": {"number": 7}}
+    asked = [
+        {"role": "user", "parts": [{"type": "text", "content": QUESTION}]},
+        {"role": "assistant", "parts": [call]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": {"status": "sent"}}]},
+    ]
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": ANSWER}]}]
+    values = {"gen_ai.conversation.id": name, "gen_ai.input.messages": json.dumps(asked), "gen_ai.output.messages": json.dumps(said)}
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
+    span = {"traceId": f"trace of {name}", "name": "chat", "startTimeUnixNano": "1715767200000000000", "attributes": attributes}
+    return [{"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}]
+
+
 EXAMPLES: dict[str, Callable[[str], list[Any]]] = {
     "openai": chat,
     "openai_batch": openai_batch,
     "openai_responses": openai_responses,
     "sharegpt": sharegpt,
+    "langfuse": langfuse,
+    "mlflow": mlflow,
+    "otlp": otlp,
 }
 
 
@@ -98,7 +135,7 @@ def test_every_format_tells_the_same_conversation(tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("written", EXAMPLES)
-@pytest.mark.parametrize("asked", [*EXAMPLES, "sgd"])
+@pytest.mark.parametrize("asked", [*EXAMPLES, "sgd", "csv"])
 def test_a_log_read_as_another_format_is_refused_with_the_right_one_named(tmp_path: Path, written: str, asked: str) -> None:
     path = example(tmp_path, written, "c1")
     if asked == written:
@@ -164,16 +201,25 @@ def test_a_line_in_another_encoding_costs_that_line(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("depth", [300, 10_000])
 def test_json_without_end_is_rejected_and_the_rest_is_read(tmp_path: Path, name: str, depth: int) -> None:
-    """Nesting that the parser reads and the writer refuses ended the import with a traceback."""
     path = example(tmp_path, name, "c1", "c2")
-    text = path.read_text().replace(json.dumps(RESULT), json.dumps("[" * depth + "]" * depth), 1)
-    path.write_text(text.replace('"id"', f'"deep": {"[" * depth}{"]" * depth}, "id"', 1) if depth > 1_000 else text)
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(first[:-1] + f', "deep": {"[" * depth}{"]" * depth}}}\n' + rest)
     records = list(read_records(path, name))
     flatten([record for record in records if isinstance(record, Record)], Memory())
     assert "c2" in {item.conversation_id for item in records if isinstance(item, Record)}
-    assert depth > 1_000 or [item.reasons[0] for item in records if isinstance(item, RejectedLine)] == [
-        "A conversation must be JSON that every parser reads; Recursion limit reached."
-    ]
+    reasons = [item.reasons[0] for item in records if isinstance(item, RejectedLine)]
+    assert depth == 300 or reasons[0].startswith("A line must be JSON")
+
+
+@pytest.mark.parametrize("name", ["openai", "openai_batch", "openai_responses", "sharegpt", "langfuse"])
+def test_a_result_that_nests_without_end_is_rejected(tmp_path: Path, name: str) -> None:
+    """Nesting that the parser reads and the writer refuses ended the validation with a traceback."""
+    path = example(tmp_path, name, "c1", "c2")
+    path.write_text(path.read_text().replace(json.dumps(RESULT), json.dumps("[" * 300 + "]" * 300), 1))
+    rejected, read = sorted(read_records(path, name), key=lambda item: item.conversation_id or "")
+    assert isinstance(rejected, RejectedLine)
+    assert rejected.reasons == ("A conversation must be JSON that every parser reads; Recursion limit reached.",)
+    assert isinstance(read, Record)
 
 
 def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -191,7 +237,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mangled_conversation_costs_no_other_one(tmp_path: Path, name: str, data: st.DataObject) -> None:
     """Anything may stand anywhere in a line, or be absent: it is accepted or rejected with a reason, and its neighbours are as before."""
@@ -210,12 +256,13 @@ def test_a_mangled_conversation_costs_no_other_one(tmp_path: Path, name: str, da
     flatten([record for record in records if isinstance(record, Record)], Memory())
     assert {len(record.to_trace().messages) for record in untouched} == {4}
     assert len(untouched) == 2
-    assert len(records) > 2 or not mangled
+    # Spans without a word of models are of some other part of a program.
+    assert len(records) > 2 or name == "otlp"
     assert all(reason.strip() for record in records if isinstance(record, RejectedLine) for reason in record.reasons)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mangled_bytes_are_read_or_refused_and_never_crash(tmp_path: Path, name: str, data: st.DataObject) -> None:
     path = example(tmp_path, name, "c1", "c2")

@@ -67,7 +67,7 @@ def _known_id(value: Any) -> str | None:
 def _fields(log: Any) -> dict[str, Any]:
     if not isinstance(log, dict) or not isinstance(log.get("messages"), list):
         raise NotAConversation("A conversation must be an object with a list of messages.")
-    named: dict[str, Any] = {_ALIASES.get(key, key): value for key, value in log.items() if _ALIASES.get(key) not in log}
+    named: dict[str, Any] = {_ALIASES.get(str(key), str(key)): value for key, value in log.items() if _ALIASES.get(key) not in log}
     fields = {key: value for key, value in named.items() if key in _OWN_FIELDS and value is not None}
     for identifier in ("conversation_id", "customer_id"):
         if isinstance(fields.get(identifier), int):

@@ -14,10 +14,14 @@ from pydantic_core import CoreSchema
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
+from agentgym.traces.importers.csv_rows import CSV_SUFFIXES, read_csv
 from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, log_files, source_file
 from agentgym.traces.importers.json_values import Value, read_values
+from agentgym.traces.importers.langfuse import looks_like_langfuse, read_langfuse
+from agentgym.traces.importers.mlflow_traces import looks_like_mlflow, read_mlflow
 from agentgym.traces.importers.openai_batch import looks_like_openai_batch, read_openai_batch
 from agentgym.traces.importers.openai_responses import looks_like_openai_responses, read_openai_responses
+from agentgym.traces.importers.otlp import looks_like_otlp, read_otlp
 from agentgym.traces.importers.reading import Log
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.sgd import read_sgd
@@ -98,6 +102,18 @@ _BUILT_IN = (
         holds="turns with from and value, or calls marked inside the text",
         read=read_sharegpt,
         looks_like=looks_like_sharegpt,
+    ),
+    LogFormat(
+        name="langfuse", holds="traces exported from Langfuse, with observations", read=read_langfuse, looks_like=looks_like_langfuse
+    ),
+    LogFormat(name="mlflow", holds="traces exported from MLflow", read=read_mlflow, looks_like=looks_like_mlflow),
+    LogFormat(name="otlp", holds="OpenTelemetry's GenAI spans in OTLP's JSON", read=read_otlp, looks_like=looks_like_otlp),
+    LogFormat(
+        name="csv",
+        holds="one message a row, with --mapping",
+        read=read_csv,
+        looks_like=lambda value: False,
+        suffixes=CSV_SUFFIXES,
     ),
     LogFormat(name="sgd", holds="Schema-Guided Dialogue", read=file_by_file(read_sgd), looks_like=_looks_like_sgd),
 )

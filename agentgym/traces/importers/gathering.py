@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.traces.importers.json_values import MAX_VALUE_CHARACTERS
 from agentgym.traces.importers.reading import Place
-from agentgym.traces.importers.record import Record, RejectedLine
+from agentgym.traces.importers.record import RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,10 +27,7 @@ class Part:
     value: Any
 
 
-Convert = Callable[[list[Part]], Iterable[Record | RejectedLine]]
-
-
-def gathered(parts: Iterable[Part | RejectedLine], convert: Convert) -> Iterator[Record | RejectedLine]:
+def gathered(parts: Iterable[Part | RejectedLine], convert: Callable[[list[Part]], Iterable[Made]]) -> Iterator[Made | RejectedLine]:
     """What `convert` makes of all parts of a key, in the order of the log; keys in the order of their first part.
 
     What was rejected before comes first. A key for which NotAConversation or InvalidInput is raised becomes one RejectedLine, where its
@@ -45,27 +44,32 @@ def gathered(parts: Iterable[Part | RejectedLine], convert: Convert) -> Iterator
 
 
 def _stored(parts: Iterable[Part | RejectedLine], database: sqlite3.Connection) -> Iterator[RejectedLine]:
-    database.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, key TEXT, source TEXT, line INTEGER, value BLOB)")
+    database.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, key TEXT, source TEXT, line INTEGER, nth INTEGER, value BLOB)")
     for part in parts:
         if isinstance(part, RejectedLine):
             yield part
-        else:
-            row = (part.key, part.place.source, part.place.line, orjson.dumps(part.value))
-            database.execute("INSERT INTO part (key, source, line, value) VALUES (?, ?, ?, ?)", row)
+            continue
+        try:
+            value = orjson.dumps(part.value)
+        except TypeError as error:
+            yield part.place.rejected(f"A conversation must be JSON that every parser reads; {error}.")
+            continue
+        row = (part.key, part.place.source, part.place.line, part.place.number, value)
+        database.execute("INSERT INTO part (key, source, line, nth, value) VALUES (?, ?, ?, ?, ?)", row)
     database.execute("CREATE INDEX part_by_key ON part (key)")
 
 
 def _groups(database: sqlite3.Connection) -> Iterator[list[Part] | RejectedLine]:
     ordered = database.execute(
-        "SELECT part.key, source, line, value FROM part JOIN (SELECT key, MIN(number) AS first FROM part GROUP BY key) USING (key) "
+        "SELECT part.key, source, line, nth, value FROM part JOIN (SELECT key, MIN(number) AS first FROM part GROUP BY key) USING (key) "
         "ORDER BY first, number"
     )
     for key, rows in groupby(ordered, key=lambda row: row[0]):
         size, parts = 0, list[Part]()
-        for _, source, line, value in rows:
+        for _, source, line, nth, value in rows:
             size += len(value)
             if size <= MAX_VALUE_CHARACTERS or not parts:
-                parts.append(Part(key=key, place=Place(source=source, line=line), value=orjson.loads(value)))
+                parts.append(Part(key=key, place=Place(source=source, line=line, number=nth), value=orjson.loads(value)))
         if size <= MAX_VALUE_CHARACTERS:
             yield parts
         else:
@@ -74,7 +78,7 @@ def _groups(database: sqlite3.Connection) -> Iterator[list[Part] | RejectedLine]
             )
 
 
-def _converted(group: list[Part], convert: Convert) -> Iterator[Record | RejectedLine]:
+def _converted(group: list[Part], convert: Callable[[list[Part]], Iterable[Made]]) -> Iterator[Made | RejectedLine]:
     try:
         yield from convert(group)
     except (NotAConversation, InvalidInput) as error:

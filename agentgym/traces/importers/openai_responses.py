@@ -34,10 +34,10 @@ def read_openai_responses(log: Log) -> Iterator[Record | RejectedLine]:
 def response_messages(response: dict[str, Any]) -> list[Turn]:
     """The messages of a response: its instructions, its input, its output. Raises NotAConversation."""
     said = response.get("input")
-    asked = [{"role": "user", "content": said}] if isinstance(said, str) else _messages(said, "The input of a response")
+    asked = [{"role": "user", "content": said}] if isinstance(said, str) else item_messages(said, "The input of a response")
     instructions = response.get("instructions")
     system = [{"role": "system", "content": instructions}] if isinstance(instructions, str) and instructions else []
-    return joined(read_turns([*system, *asked, *_messages(response.get("output"), "The output of a response")]))
+    return joined(read_turns([*system, *asked, *item_messages(response.get("output"), "The output of a response")]))
 
 
 def function_tools(declarations: Any) -> list[dict[str, Any]]:
@@ -88,7 +88,8 @@ def _conversation(parts: list[Part]) -> Iterator[Record]:
     )
 
 
-def _messages(items: Any, what: str) -> list[Turn]:
+def item_messages(items: Any, what: str) -> list[Turn]:
+    """Items in the chat form. Raises NotAConversation. what: the list is called so."""
     return [message for item in a_list(items, what) for message in _message(an_object(item, f"An item of {what[0].lower()}{what[1:]}"))]
 
 

@@ -5,7 +5,7 @@ it is JSON; the short one has `{"name", "arguments": {…}}`, answered by `{"rol
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,16 +45,23 @@ def words(content: Any) -> Any:
 
 
 def paired(turns: list[Turn]) -> list[Turn]:
-    """The messages, each answer with the name of the call it answers.
+    """The messages, each answer with the name of the call it answers."""
+    for turn, call in answered(turns):
+        turn.setdefault("name", call["name"])
+    return turns
+
+
+def answered(turns: Iterable[Turn]) -> Iterator[tuple[Turn, dict[str, Any]]]:
+    """Every answer with the call it belongs to.
 
     Ids repeat in real logs, even inside a conversation, so an answer belongs to the oldest open call with its id, else to the oldest.
     """
     waiting: deque[dict[str, Any]] = deque()
     by_id: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
-    answered: set[int] = set()
+    done: set[int] = set()
 
     def oldest(calls: deque[dict[str, Any]]) -> dict[str, Any] | None:
-        while calls and id(calls[0]) in answered:
+        while calls and id(calls[0]) in done:
             calls.popleft()
         return calls[0] if calls else None
 
@@ -66,9 +73,8 @@ def paired(turns: list[Turn]) -> list[Turn]:
             named = str(turn.get("tool_call_id") or "")
             call = (oldest(by_id[named]) if named else None) or oldest(waiting)
             if call is not None:
-                answered.add(id(call))
-                turn.setdefault("name", call["name"])
-    return turns
+                done.add(id(call))
+                yield turn, call
 
 
 def joined(turns: Iterable[Turn]) -> list[Turn]:
