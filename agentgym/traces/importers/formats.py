@@ -26,6 +26,7 @@ from agentgym.traces.importers.reading import Log
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.sgd import read_sgd
 from agentgym.traces.importers.sharegpt import has_marked_calls, looks_like_sharegpt, read_sharegpt
+from agentgym.traces.importers.sql import fingerprint_sql, looks_like_sql, read_sql
 from agentgym.traces.trace import Trace
 
 ENTRY_POINT_GROUP = "agentgym.importers"
@@ -38,6 +39,7 @@ class LogFormat:
 
     holds: what such a file is, for people.   read: every conversation of a log, as a Record or with the reason why not.
     looks_like: whether a JSON value, the first of a file, is of this format.   suffixes: of its files in a folder.
+    fingerprint: of a file, given the imported path; by default of its bytes.
     """
 
     name: str
@@ -45,6 +47,7 @@ class LogFormat:
     read: Reader
     looks_like: Callable[[Any], bool]
     suffixes: tuple[str, ...] = JSON_SUFFIXES
+    fingerprint: Callable[[Path, Path], SourceFile] = source_file
 
 
 def file_by_file(read: Callable[[Path, Path], Iterator[Record | RejectedLine]]) -> Reader:
@@ -115,6 +118,13 @@ _BUILT_IN = (
         looks_like=lambda value: False,
         suffixes=CSV_SUFFIXES,
     ),
+    LogFormat(
+        name="sql",
+        holds="a database's url, a table or query, and what its columns mean",
+        read=file_by_file(read_sql),
+        looks_like=looks_like_sql,
+        fingerprint=fingerprint_sql,
+    ),
     LogFormat(name="sgd", holds="Schema-Guided Dialogue", read=file_by_file(read_sgd), looks_like=_looks_like_sgd),
 )
 BUILT_IN_FORMATS = {format.name: format for format in _BUILT_IN}
@@ -179,7 +189,8 @@ def read_records(path: Path, format: TraceFormat, *, mapping: Path | None = None
 
 def source_files(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> tuple[SourceFile, ...]:
     """Every file that traces came from with its digest, the mapping too. Raises InvalidInput when one is missing or cannot be read."""
-    files = tuple(source_file(file, path) for file in log_files(path, find_format(format).suffixes))
+    asked = find_format(format)
+    files = tuple(asked.fingerprint(file, path) for file in log_files(path, asked.suffixes))
     return files if mapping is None else (*files, source_file(mapping, mapping))
 
 
