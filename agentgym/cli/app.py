@@ -8,19 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.options import (
-    Agent,
-    BaseModel,
-    Episodes,
-    Format,
-    Json,
-    Limit,
-    MappingFile,
-    Method,
-    Policy,
-    Seed,
-    given,
-)
+from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Seed, given
 from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentgym.errors import AgentGymError, InvalidInput
 from agentgym.traces.importers import Record, RejectedLine, import_traces, read_records
 from agentgym.traces.importers.json_values import MAX_VALUE_CHARACTERS
+from agentgym.traces.source import TraceSource, fingerprint
 from agentgym.traces.tables import Memory, flatten
 from agentgym.traces.trace import Trace
 
@@ -253,3 +254,12 @@ def test_a_conversation_without_end_is_not_held(tmp_path: Path, monkeypatch: pyt
     assert reasons(items) == ["A conversation has at most 3 rows; this one has more."]
     assert items[1].conversation_id == "t2"
     assert csv.field_size_limit() == MAX_VALUE_CHARACTERS
+
+
+def test_the_fingerprint_of_rows_is_also_that_of_their_mapping(tmp_path: Path) -> None:
+    """Else a run would take what an earlier mapping made of the same rows."""
+    read(tmp_path, ROWS)
+    source = TraceSource(path=tmp_path / "log.csv", format="csv", mapping=tmp_path / "mapping.json")
+    before = fingerprint(source)
+    (tmp_path / "mapping.json").write_text("{}")
+    assert [old == new for old, new in zip(before.files, fingerprint(source).files, strict=True)] == [True, False]

@@ -1,5 +1,6 @@
 """CSV: one message a row, with a header that a mapping refers to."""
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -70,5 +71,5 @@ def _readable(cell: str) -> str:
 def _refuse_binary(file: Path, head: bytes) -> None:
     if looks := binary_kind(head):
         raise InvalidInput(f"Rows are read from CSV; {str(file)!r} looks like {looks}. Export it as CSV.")
-    if b"\0" in head:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
         raise InvalidInput(f"A log must be UTF-8; {str(file)!r} is not, it may be UTF-16. Save it as UTF-8.")

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
@@ -162,7 +161,7 @@ def known_format(name: str) -> str:
 class _ChoiceOfFormats:
     """Lets a form that is made from a schema offer the formats there are."""
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), "enum": list(format_names())}
 
 
