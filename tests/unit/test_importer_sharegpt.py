@@ -112,7 +112,7 @@ def test_text_full_of_marks_takes_time_in_proportion_to_it(tmp_path: Path) -> No
 
     def seconds(marks: int) -> float:
         begun = time.process_time()
-        trace_of(tmp_path, ("gpt", "<think " * marks + "<think>a</think>" * marks))
+        trace_of(tmp_path, ("gpt", "<think " * marks))
         return time.process_time() - begun
 
     assert seconds(40_000) < 10 * seconds(10_000) + 0.1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentgym.errors import InvalidInput, Unavailable
-from agentgym.traces.importers import RejectedLine, import_traces, sql
+from agentgym.traces.importers import RejectedLine, import_traces
 from agentgym.traces.source import TraceSource, fingerprint
 from agentgym.traces.trace import Trace
 
@@ -72,16 +72,12 @@ def breaking(row: int) -> str:
 
 
 @pytest.mark.parametrize(("row", "read_before"), [(5, 0), (8, 1)])
-def test_a_database_that_goes_away_says_how_much_was_read(
-    tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, row: int, read_before: int
-) -> None:
-    monkeypatch.setattr(sql, "ROWS_AT_A_TIME", 2)
+def test_a_database_that_goes_away_says_how_much_was_read(tmp_path: Path, database: sqlite3.Connection, row: int, read_before: int) -> None:
     with pytest.raises(Unavailable, match=rf"after {read_before} conversations support\.json got: integer overflow"):
         read(log(tmp_path, query=breaking(row)))
 
 
-def test_rows_are_fetched_as_they_are_needed(tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "ROWS_AT_A_TIME", 2)
+def test_rows_are_fetched_as_they_are_needed(tmp_path: Path, database: sqlite3.Connection) -> None:
     assert next(import_traces(log(tmp_path, query=breaking(8)), "sql")).conversation_id == "2"
 
 

@@ -145,7 +145,7 @@ def _told(log: DatabaseLog, name: str) -> Iterator[None]:
             raise _Away(said) from error
         raise InvalidInput(f"A log is read with a query that its database understands; {name} got: {said}. Mend it.") from error
     except SQLAlchemyError as error:
-        said = str(error).replace(log.url.get_secret_value(), "the url").splitlines()[0]
+        said = str(error).splitlines()[0]
         raise InvalidInput(f"A log is read with a url and a query that gives rows; {name} got: {said}. Mend it.") from error
 
 
