@@ -45,7 +45,8 @@ def fingerprint_source(source: TraceSource, settings: Settings) -> Fingerprint:
 @cached_step
 def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings) -> Ingested:
     """The snapshot of what can be trusted in the source."""
-    train = load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share)
+    share = source.max_quarantined_share
+    train = load_validated(source.path, source.format, mapping=source.mapping, limit=source.limit, max_quarantined_share=share)
     held_out = _held_out(source)
     store = open_store(settings.store)
     snapshot = DatasetSnapshot.write(
@@ -72,4 +73,5 @@ def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: Art
 def _held_out(source: TraceSource) -> ValidatedTraces | None:
     if source.held_out is None:
         return None
-    return load_validated(source.held_out, source.format, max_quarantined_share=source.max_quarantined_share)
+    share = source.max_quarantined_share
+    return load_validated(source.held_out, source.format, mapping=source.mapping, max_quarantined_share=share)

@@ -77,4 +77,6 @@ def _replayed(
 def _validated(source: TraceSource) -> "tuple[Trace, ...]":
     from agentgym.traces.validation import load_validated
 
-    return load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share).traces
+    share = source.max_quarantined_share
+    validated = load_validated(source.path, source.format, mapping=source.mapping, limit=source.limit, max_quarantined_share=share)
+    return validated.traces

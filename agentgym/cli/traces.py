@@ -8,7 +8,7 @@ def validate_log(source: TraceSource, *, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         from agentgym.traces.validation import load_validated
 
-        validated = load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=1.0)
+        validated = load_validated(source.path, source.format, mapping=source.mapping, limit=source.limit, max_quarantined_share=1.0)
         report = validated.report
         run.screen.show(f"{report.accepted} of {report.read} conversations can be used; they make {report.tool_calls} tool calls.")
         run.screen.show(*(f"  {count:>6}  {reason}" for reason, count in report.reasons.items()))

@@ -11,6 +11,7 @@ class TraceSource(BaseModel):
     """A log, and perhaps another to judge on.
 
     path, held_out: files, or folders of them; without `held_out` a share of the customers is held out.
+    mapping: for rows of a table, the file that says what its columns mean.
     limit: how many conversations of `path` are used, drawn from all over it; None for all.
     max_quarantined_share: more that cannot be used stops the run.
     """
@@ -20,6 +21,7 @@ class TraceSource(BaseModel):
     path: Path
     format: TraceFormat = "jsonl"
     held_out: Path | None = None
+    mapping: Path | None = None
     limit: int | None = Field(default=None, ge=1)
     max_quarantined_share: float = Field(default=0.2, ge=0, le=1)
 
@@ -35,4 +37,5 @@ class Fingerprint(BaseModel):
 
 def fingerprint(source: TraceSource) -> Fingerprint:
     """Raises InvalidInput when a file is missing or cannot be read."""
-    return Fingerprint(files=source_files(source.path), held_out_files=source_files(source.held_out) if source.held_out else ())
+    held_out = source_files(source.held_out, source.format, mapping=source.mapping) if source.held_out else ()
+    return Fingerprint(files=source_files(source.path, source.format, mapping=source.mapping), held_out_files=held_out)

@@ -64,7 +64,12 @@ class ValidatedTraces:
 
 
 def load_validated(
-    path: Path, format: TraceFormat, *, limit: int | None = None, max_quarantined_share: float = MAX_QUARANTINED_SHARE
+    path: Path,
+    format: TraceFormat,
+    *,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    max_quarantined_share: float = MAX_QUARANTINED_SHARE,
 ) -> ValidatedTraces:
     """The conversations of a log that can be trusted, or `limit` of them, drawn from the whole log.
 
@@ -73,7 +78,7 @@ def load_validated(
     `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
     """
     validation = Validation()
-    records = read_records(path, format)
+    records = read_records(path, format, mapping=mapping)
     traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
     report = validation.report()
     _refuse_unusable(report, validation.rejected, path, max_quarantined_share)

@@ -229,5 +229,5 @@ def test_whatever_a_log_holds_every_line_is_accepted_or_quarantined(tmp_path: Pa
 
 
 def test_source_files_are_named_with_their_digests(tmp_path: Path) -> None:
-    (source,) = source_files(write_log(tmp_path / "log.jsonl"))
+    (source,) = source_files(write_log(tmp_path / "log.jsonl"), "jsonl")
     assert (source.name, len(source.digest)) == ("log.jsonl", 64)
