@@ -58,9 +58,11 @@ def ab_test_markdown(report: ABTestReport) -> str:
 def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
     report = validated.report
     reasons = [f"| {reason} | {count} |" for reason, count in report.reasons.items()] or ["| nothing was put aside | 0 |"]
+    redacted = [f"Placeholders stand for {', '.join(f'{count} × {kind}' for kind, count in report.redacted.items())}."]
     lines = [
         f"# {report.accepted} of {report.read} conversations can be used",
         f"{report.tool_calls} tool calls; {report.quarantined} conversations put aside in `{quarantine_uri}`.",
+        *(redacted if report.redacted else ()),
         "",
         "| rule that was broken | conversations |",
         "| --- | ---: |",

@@ -6,11 +6,13 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict
 
+from agentgym.scenarios.from_traces import RECORDED
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef, open_store, write_atomically
 from agentgym.traces.snapshot import DatasetSnapshot
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
 from agentgym.traces.validation import ValidatedTraces, ValidationReport, load_validated
+from tasks.redaction import redactor_of, secret_name
 from tasks.showing import quality_markdown
 from tasks.step import cached_step, step
 
@@ -32,6 +34,7 @@ class Ingested(BaseModel):
             "accepted": self.quality.accepted,
             "quarantined": self.quality.quarantined,
             "reasons": self.quality.reasons,
+            "redacted": self.quality.redacted,
             "quarantine": self.quarantine.uri,
         }
 
@@ -39,14 +42,24 @@ class Ingested(BaseModel):
 @step
 def fingerprint_source(source: TraceSource, settings: Settings) -> Fingerprint:
     """Which files the source is, by digest, so that the steps after this one know whether they saw them before."""
-    return fingerprint(source)
+    found = fingerprint(source)
+    return found.model_copy(update={"secret_name": secret_name(settings)}) if source.redact else found
 
 
 @cached_step
-def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings) -> Ingested:
-    """The snapshot of what can be trusted in the source."""
-    train = load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share)
-    held_out = _held_out(source)
+def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, scenario: str = RECORDED) -> Ingested:
+    """The snapshot of what can be trusted in the source, redacted.
+
+    scenario: a world's own conversations stay as they are, for nobody is behind them.
+    """
+    train = load_validated(
+        source.path,
+        source.format,
+        limit=source.limit,
+        max_quarantined_share=source.max_quarantined_share,
+        redactor=redactor_of(source, settings, scenario=scenario),
+    )
+    held_out = _held_out(source, settings, scenario)
     store = open_store(settings.store)
     snapshot = DatasetSnapshot.write(
         store,
@@ -69,7 +82,8 @@ def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: Art
     create_markdown_artifact(quality_markdown(validated, quarantine.uri), key="data-quality", description=str(path))
 
 
-def _held_out(source: TraceSource) -> ValidatedTraces | None:
+def _held_out(source: TraceSource, settings: Settings, scenario: str) -> ValidatedTraces | None:
     if source.held_out is None:
         return None
-    return load_validated(source.held_out, source.format, max_quarantined_share=source.max_quarantined_share)
+    redactor = redactor_of(source, settings, scenario=scenario)
+    return load_validated(source.held_out, source.format, max_quarantined_share=source.max_quarantined_share, redactor=redactor)

@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.options import given
+from agentgym.cli.options import Limit, Redact, given
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers import TraceFormat
 
@@ -39,9 +39,6 @@ Policy = Annotated[str | None, typer.Option(help="What learns: planner or causal
 BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a folder, or a name on the hub.")]
 Episodes = Annotated[
     int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]
 
 
@@ -185,6 +182,7 @@ def improve(
     base_model: BaseModel = None,
     seed: Seed = 0,
     agent: Agent = "agent",
+    redact: Redact = True,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
     json: Json = False,
 ) -> None:
@@ -192,7 +190,7 @@ def improve(
     from agentgym.cli.improve import run_improve
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit, redact=redact) if traces else None
     asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
     run_improve(
         source,
@@ -212,6 +210,7 @@ def evaluate(
     format: Format = "jsonl",
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
     agent: Agent = "agent",
@@ -221,7 +220,7 @@ def evaluate(
     from agentgym.cli.evaluate import run_evaluate
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, limit=limit, redact=redact) if traces else None
     run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
@@ -392,12 +391,14 @@ def scenarios_show(name: str, json: Json = False) -> None:
 
 
 @traces_app.command("validate")
-def traces_validate(traces: Annotated[Path, typer.Argument()], format: Format = "jsonl", limit: Limit = None, json: Json = False) -> None:
+def traces_validate(
+    traces: Annotated[Path, typer.Argument()], format: Format = "jsonl", limit: Limit = None, redact: Redact = True, json: Json = False
+) -> None:
     """Check a log, and say what would be quarantined and why. Nothing is written."""
     from agentgym.cli.traces import validate_log
     from agentgym.traces.source import TraceSource
 
-    validate_log(TraceSource(path=traces, format=format, limit=limit), is_json=json)
+    validate_log(TraceSource(path=traces, format=format, limit=limit, redact=redact), is_json=json)
 
 
 @app.command()
