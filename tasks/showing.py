@@ -63,6 +63,7 @@ def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
         f"# {report.accepted} of {report.read} conversations can be used",
         f"{report.tool_calls} tool calls; {report.quarantined} conversations put aside in `{quarantine_uri}`.",
         *(redacted if report.redacted else ()),
+        f"{report.near_duplicates} nearly repeat an earlier one; they are used all the same.",
         "",
         "| rule that was broken | conversations |",
         "| --- | ---: |",

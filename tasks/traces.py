@@ -35,6 +35,7 @@ class Ingested(BaseModel):
             "quarantined": self.quality.quarantined,
             "reasons": self.quality.reasons,
             "redacted": self.quality.redacted,
+            "near_duplicates": self.quality.near_duplicates,
             "quarantine": self.quarantine.uri,
         }
 

@@ -14,6 +14,8 @@ def validate_log(source: TraceSource, *, is_json: bool) -> None:
         report = validated.report
         run.screen.show(f"{report.accepted} of {report.read} conversations can be used; they make {report.tool_calls} tool calls.")
         run.screen.show(*(f"  {count:>6}  {reason}" for reason, count in report.reasons.items()))
+        if report.near_duplicates:
+            run.screen.show(f"  {report.near_duplicates:>6}  nearly repeat an earlier conversation; they are used all the same")
         run.screen.show(*(f"  {count:>6}  {kind} redacted" for kind, count in report.redacted.items()))
         run.screen.show(*(f"  {line.source}:{line.line}  {' '.join(line.reasons)}" for line in validated.rejected[:20]))
         rejected = [{"source": line.source, "line": line.line, "reasons": list(line.reasons)} for line in validated.rejected]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.traces.importers import Record, RejectedLine, TraceFormat, read_records
 from agentgym.traces.mining import ToolMiner
+from agentgym.traces.near_duplicates import NearDuplicates
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.tables import Memory, flatten
 from agentgym.traces.trace import Trace
@@ -32,7 +33,7 @@ _INDEX = re.compile(r"\.\d+\b")
 class ValidationReport(BaseModel):
     """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke.
 
-    redacted: values that placeholders stand for, by kind.
+    redacted: values that placeholders stand for, by kind.   near_duplicates: accepted conversations that nearly repeat an earlier one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class ValidationReport(BaseModel):
     tool_calls: int
     reasons: dict[str, int]
     redacted: dict[str, int] = {}
+    near_duplicates: int = 0
 
     @property
     def quarantined_share(self) -> float:
@@ -117,6 +119,7 @@ class Validation:
         self._inspection = Inspection()
         self._memory = Memory()
         self._miner = ToolMiner()
+        self._near_duplicates = NearDuplicates()
 
     def accepted(self, records: Iterable[Record | RejectedLine]) -> Iterator[Trace]:
         """The traces that keep every rule; the others are added to `rejected`."""
@@ -134,6 +137,7 @@ class Validation:
             tool_calls=self._tool_calls,
             reasons=dict(reasons.most_common()),
             redacted=dict(self.redactor.counts.most_common()) if self.redactor else {},
+            near_duplicates=self._near_duplicates.count,
         )
 
     def data_docs(self) -> dict[str, str]:
@@ -159,6 +163,7 @@ class Validation:
 
     def _count(self, trace: Trace) -> None:
         self._miner.observe(trace)
+        self._near_duplicates.observe(trace)
         self._accepted += 1
         self._tool_calls += sum(len(message.tool_calls) for message in trace.messages)
 
