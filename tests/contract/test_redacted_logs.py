@@ -32,12 +32,27 @@ PERSONAL = (
 )
 
 
+FIND = {
+    "name": "find",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "email": {"type": "string", "format": "email", "pattern": "^[^@ ]+@[^@ ]+[.][a-z]+$"},
+            "phone": {"type": "string", "pattern": "^[0-9]{10}$"},
+        },
+        "required": ["email", "phone"],
+        "additionalProperties": False,
+    },
+}
+
+
 def conversation(number: int) -> dict[str, Any]:
     email = f"ann{number}@example.com"
     return {
         "conversation_id": f"c{number} of {email}",
         "customer_id": f"CUS-{number}",
         "outcome": "resolved",
+        "tools": [FIND],
         "messages": [
             {"role": "user", "content": f"I am {email}, call (415) 555-2671. My card is 4111 1111 1111 1111, I live at 123 Main Street."},
             {"role": "assistant", "tool_calls": [{"name": "find", "arguments": {"email": email, "phone": "4155552671"}}]},
@@ -48,10 +63,11 @@ def conversation(number: int) -> dict[str, Any]:
 
 
 def write_log(path: Path, count: int = 12) -> Path:
-    """The third conversation is to be quarantined for what holds an e-mail itself."""
+    """The third conversation is to be quarantined for what holds an e-mail itself, and so is a line that cannot be read."""
     conversations = [conversation(number) for number in range(count)]
     conversations[2]["outcome"] = "mail to ann3@example.com"
-    path.write_text("".join(json.dumps(each) + "\n" for each in conversations))
+    unreadable = conversation(count) | {"conversation_id": "ann3@example.com", "tools": [{"asked by": "ann3@example.com"}]}
+    path.write_text("".join(json.dumps(each) + "\n" for each in [*conversations, unreadable]))
     return path
 
 
@@ -70,8 +86,8 @@ def test_snapshot_quarantine_and_data_docs_hold_placeholders_only(tmp_path: Path
 
 def test_the_report_counts_what_was_replaced_by_kind(tmp_path: Path) -> None:
     report = redacted(write_log(tmp_path / "log.jsonl")).report
-    # In each of twelve conversations the e-mail is mentioned five times, and once in an outcome.
-    assert report.redacted == {"email": 61, "phone": 24, "card": 12, "address": 12, "key": 12, "customer_id": 12}
+    # In each of twelve conversations the e-mail is mentioned five times; once in an outcome, and twice of the line that cannot be read.
+    assert report.redacted == {"email": 63, "phone": 24, "card": 12, "address": 12, "key": 12, "customer_id": 12}
     assert load_validated(tmp_path / "log.jsonl", "jsonl").report.redacted == {}
 
 
