@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from agentgym.statistics import Estimate
+from agentgym.traces.balance import SplitBalance
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
 from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
@@ -68,6 +69,25 @@ def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
         "| rule that was broken | conversations |",
         "| --- | ---: |",
         *reasons,
+    ]
+    return "\n".join(lines)
+
+
+def balance_markdown(balance: SplitBalance) -> str:
+    """A row for each class: its share of what is learned from, and of what is judged on."""
+    rows = [
+        f"| {each.feature} | {each.value} | {balance.train_share(each):.1%} | {balance.held_out_share(each):.1%} |"
+        for each in balance.classes
+    ]
+    one_sided = [f"On one side only: {', '.join(f'{each.feature} {each.value}' for each in balance.one_sided)}.", ""]
+    lines = [
+        f"# {balance.train} conversations to learn from, {balance.held_out} to judge on",
+        "No customer is on both sides; a side follows from the customer's name, not from how a conversation ended.",
+        "",
+        *(one_sided if balance.one_sided else ()),
+        "| class | is | learned from | judged on |",
+        "| --- | --- | ---: | ---: |",
+        *rows,
     ]
     return "\n".join(lines)
 

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.scenarios.from_traces import RECORDED
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef, open_store, write_atomically
-from agentgym.traces.snapshot import DatasetSnapshot
+from agentgym.traces.balance import SplitBalance
+from agentgym.traces.snapshot import DatasetSnapshot, read_balance
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
 from agentgym.traces.validation import ValidatedTraces, ValidationReport, load_validated
 from tasks.redaction import redactor_of, secret_name
-from tasks.showing import quality_markdown
+from tasks.showing import balance_markdown, quality_markdown
 from tasks.step import cached_step, step
 
 
@@ -26,6 +27,7 @@ class Ingested(BaseModel):
     quarantine: ArtifactRef
     quality: ValidationReport
     held_out_quality: ValidationReport | None
+    balance: SplitBalance | None
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -37,6 +39,7 @@ class Ingested(BaseModel):
             "redacted": self.quality.redacted,
             "near_duplicates": self.quality.near_duplicates,
             "quarantine": self.quarantine.uri,
+            "split": self.balance.model_dump() if self.balance else None,
         }
 
 
@@ -74,7 +77,16 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, s
     _show_quality(train, source.path, quarantine, folder)
     if held_out:
         _show_quality(held_out, source.held_out, quarantine, folder / "held-out")
-    return Ingested(snapshot=snapshot, quarantine=quarantine, quality=train.report, held_out_quality=held_out.report if held_out else None)
+    balance = read_balance(store, snapshot)
+    if balance:
+        create_markdown_artifact(balance_markdown(balance), key="split-balance", description=str(source.path))
+    return Ingested(
+        snapshot=snapshot,
+        quarantine=quarantine,
+        quality=train.report,
+        held_out_quality=held_out.report if held_out else None,
+        balance=balance,
+    )
 
 
 def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: ArtifactRef, folder: Path) -> None:

@@ -41,6 +41,8 @@ def test_what_was_ingested_as_it_is_is_not_used_where_it_must_be_redacted(tmp_pa
     redacted = ingesting(source, settings)
     assert plain.snapshot != redacted.snapshot
     assert (plain.quality.redacted, redacted.quality.redacted) == ({}, {"email": 6, "customer_id": 2})
+    assert redacted.balance
+    assert (redacted.balance.train, redacted.balance.held_out) == (1, 1)
     assert b"ann@example.com" not in open_store(settings.store).read(redacted.snapshot)
 
 
