@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Seed, given
+from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
 from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(
@@ -170,6 +170,7 @@ def improve(
     base_model: BaseModel = None,
     seed: Seed = 0,
     agent: Agent = "agent",
+    redact: Redact = True,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
     json: Json = False,
 ) -> None:
@@ -177,7 +178,7 @@ def improve(
     from agentgym.cli.improve import run_improve
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, mapping=mapping, held_out=held_out, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, mapping=mapping, held_out=held_out, limit=limit, redact=redact) if traces else None
     asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
     run_improve(
         source,
@@ -198,6 +199,7 @@ def evaluate(
     mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
     agent: Agent = "agent",
@@ -207,7 +209,7 @@ def evaluate(
     from agentgym.cli.evaluate import run_evaluate
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact) if traces else None
     run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
@@ -383,13 +385,14 @@ def traces_validate(
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Limit = None,
+    redact: Redact = True,
     json: Json = False,
 ) -> None:
     """Check a log, and say what would be quarantined and why. Nothing is written."""
     from agentgym.cli.traces import validate_log
     from agentgym.traces.source import TraceSource
 
-    validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit), is_json=json)
+    validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact), is_json=json)
 
 
 @app.command()

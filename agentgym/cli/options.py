@@ -30,6 +30,13 @@ Episodes = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]
+Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact/--no-redact",
+        help="Put placeholders for e-mails, phones, cards, IBANs, addresses and keys in the traces; in what was served always.",
+    ),
+]
 
 
 def given(asked: Mapping[str, Any]) -> dict[str, Any]:
