@@ -62,7 +62,7 @@ def improve_agent(
     """
     settings = read_settings()
     source = source or collect_served(agent, settings)
-    ingested = ingest_traces(source, fingerprint_source(source, settings), settings)
+    ingested = ingest_traces(source, fingerprint_source(source, settings), settings, scenario)
     snapshot = ingested.snapshot
     training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)

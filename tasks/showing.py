@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from agentgym.statistics import Estimate
+from agentgym.traces.balance import SplitBalance
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
 from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
@@ -58,13 +59,35 @@ def ab_test_markdown(report: ABTestReport) -> str:
 def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
     report = validated.report
     reasons = [f"| {reason} | {count} |" for reason, count in report.reasons.items()] or ["| nothing was put aside | 0 |"]
+    redacted = [f"Placeholders stand for {', '.join(f'{count} × {kind}' for kind, count in report.redacted.items())}."]
     lines = [
         f"# {report.accepted} of {report.read} conversations can be used",
         f"{report.tool_calls} tool calls; {report.quarantined} conversations put aside in `{quarantine_uri}`.",
+        *(redacted if report.redacted else ()),
+        f"{report.near_duplicates} nearly repeat an earlier one; they are used all the same.",
         "",
         "| rule that was broken | conversations |",
         "| --- | ---: |",
         *reasons,
+    ]
+    return "\n".join(lines)
+
+
+def balance_markdown(balance: SplitBalance) -> str:
+    """A row for each class: its share of what is learned from, and of what is judged on."""
+    rows = [
+        f"| {each.feature} | {each.value} | {balance.train_share(each):.1%} | {balance.held_out_share(each):.1%} |"
+        for each in balance.classes
+    ]
+    one_sided = [f"On one side only: {', '.join(f'{each.feature} {each.value}' for each in balance.one_sided)}.", ""]
+    lines = [
+        f"# {balance.train} conversations to learn from, {balance.held_out} to judge on",
+        "No customer is on both sides; a side follows from the customer's name, not from how a conversation ended.",
+        "",
+        *(one_sided if balance.one_sided else ()),
+        "| class | is | learned from | judged on |",
+        "| --- | --- | ---: | ---: |",
+        *rows,
     ]
     return "\n".join(lines)
 

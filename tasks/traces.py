@@ -6,12 +6,15 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict
 
+from agentgym.scenarios.from_traces import RECORDED
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef, open_store, write_atomically
-from agentgym.traces.snapshot import DatasetSnapshot
+from agentgym.traces.balance import SplitBalance
+from agentgym.traces.snapshot import DatasetSnapshot, read_balance
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
 from agentgym.traces.validation import ValidatedTraces, ValidationReport, load_validated
-from tasks.showing import quality_markdown
+from tasks.redaction import redactor_of, secret_name
+from tasks.showing import balance_markdown, quality_markdown
 from tasks.step import cached_step, step
 
 
@@ -24,6 +27,7 @@ class Ingested(BaseModel):
     quarantine: ArtifactRef
     quality: ValidationReport
     held_out_quality: ValidationReport | None
+    balance: SplitBalance | None
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -32,21 +36,35 @@ class Ingested(BaseModel):
             "accepted": self.quality.accepted,
             "quarantined": self.quality.quarantined,
             "reasons": self.quality.reasons,
+            "redacted": self.quality.redacted,
+            "near_duplicates": self.quality.near_duplicates,
             "quarantine": self.quarantine.uri,
+            "split": self.balance.model_dump() if self.balance else None,
         }
 
 
 @step
 def fingerprint_source(source: TraceSource, settings: Settings) -> Fingerprint:
     """Which files the source is, by digest, so that the steps after this one know whether they saw them before."""
-    return fingerprint(source)
+    found = fingerprint(source)
+    return found.model_copy(update={"secret_name": secret_name(settings)}) if source.redact else found
 
 
 @cached_step
-def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings) -> Ingested:
-    """The snapshot of what can be trusted in the source."""
-    train = load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share)
-    held_out = _held_out(source)
+def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, scenario: str = RECORDED) -> Ingested:
+    """The snapshot of what can be trusted in the source, redacted.
+
+    scenario: a world's own conversations stay as they are, for nobody is behind them.
+    """
+    train = load_validated(
+        source.path,
+        source.format,
+        mapping=source.mapping,
+        limit=source.limit,
+        max_quarantined_share=source.max_quarantined_share,
+        redactor=redactor_of(source, settings, scenario=scenario),
+    )
+    held_out = _held_out(source, settings, scenario)
     store = open_store(settings.store)
     snapshot = DatasetSnapshot.write(
         store,
@@ -60,7 +78,16 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings) -
     _show_quality(train, source.path, quarantine, folder)
     if held_out:
         _show_quality(held_out, source.held_out, quarantine, folder / "held-out")
-    return Ingested(snapshot=snapshot, quarantine=quarantine, quality=train.report, held_out_quality=held_out.report if held_out else None)
+    balance = read_balance(store, snapshot)
+    if balance:
+        create_markdown_artifact(balance_markdown(balance), key="split-balance", description=str(source.path))
+    return Ingested(
+        snapshot=snapshot,
+        quarantine=quarantine,
+        quality=train.report,
+        held_out_quality=held_out.report if held_out else None,
+        balance=balance,
+    )
 
 
 def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: ArtifactRef, folder: Path) -> None:
@@ -69,7 +96,13 @@ def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: Art
     create_markdown_artifact(quality_markdown(validated, quarantine.uri), key="data-quality", description=str(path))
 
 
-def _held_out(source: TraceSource) -> ValidatedTraces | None:
+def _held_out(source: TraceSource, settings: Settings, scenario: str) -> ValidatedTraces | None:
     if source.held_out is None:
         return None
-    return load_validated(source.held_out, source.format, max_quarantined_share=source.max_quarantined_share)
+    return load_validated(
+        source.held_out,
+        source.format,
+        mapping=source.mapping,
+        max_quarantined_share=source.max_quarantined_share,
+        redactor=redactor_of(source, settings, scenario=scenario),
+    )

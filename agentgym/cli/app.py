@@ -2,15 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.options import given
-from agentgym.errors import InvalidInput
-from agentgym.traces.importers import TraceFormat
+from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
+from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,21 +27,6 @@ app.add_typer(ab_app, name="ab")
 app.add_typer(keys_app, name="keys")
 app.add_typer(scenarios_app, name="scenarios")
 app.add_typer(traces_app, name="traces")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output; everything else goes to standard error.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything random.")]
-Agent = Annotated[str, typer.Option(help="Name of the agent in the model registry.")]
-Traces = Annotated[Path, typer.Option(help="A log file or a folder of them; .gz too.")]
-Format = Annotated[TraceFormat, typer.Option("--format", help="jsonl (trace schema or OpenAI chat), openai, or sgd.")]
-Method = Annotated[str | None, typer.Option(help="How it learns: flow_grpo, sft, rft, dpo or distill; flow_grpo.")]
-Policy = Annotated[str | None, typer.Option(help="What learns: planner or causal_lm; planner.")]
-BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a folder, or a name on the hub.")]
-Episodes = Annotated[
-    int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -173,9 +157,10 @@ def info(json: Json = False) -> None:
 @app.command()
 def improve(
     traces: Annotated[
-        Path | None, typer.Option(help="A log file or a folder of them; .gz too. Left out: the conversations that were served.")
+        Path | None, typer.Option(help="A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.")
     ] = None,
     format: Format = "jsonl",
+    mapping: MappingFile = None,
     held_out: Annotated[Path | None, typer.Option(help="Other traces to judge on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` makes one from them.")] = "recorded",
@@ -185,6 +170,7 @@ def improve(
     base_model: BaseModel = None,
     seed: Seed = 0,
     agent: Agent = "agent",
+    redact: Redact = True,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
     json: Json = False,
 ) -> None:
@@ -192,7 +178,7 @@ def improve(
     from agentgym.cli.improve import run_improve
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, mapping=mapping, held_out=held_out, limit=limit, redact=redact) if traces else None
     asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
     run_improve(
         source,
@@ -210,8 +196,10 @@ def evaluate(
     version: Annotated[str, typer.Argument(help="A version number, or @champion, @challenger, @previous.")],
     traces: Annotated[Path | None, typer.Option(help="Traces to judge on.")] = None,
     format: Format = "jsonl",
+    mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
     agent: Agent = "agent",
@@ -221,7 +209,7 @@ def evaluate(
     from agentgym.cli.evaluate import run_evaluate
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, limit=limit) if traces else None
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact) if traces else None
     run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
@@ -392,12 +380,19 @@ def scenarios_show(name: str, json: Json = False) -> None:
 
 
 @traces_app.command("validate")
-def traces_validate(traces: Annotated[Path, typer.Argument()], format: Format = "jsonl", limit: Limit = None, json: Json = False) -> None:
+def traces_validate(
+    traces: Annotated[Path, typer.Argument()],
+    format: Format = "jsonl",
+    mapping: MappingFile = None,
+    limit: Limit = None,
+    redact: Redact = True,
+    json: Json = False,
+) -> None:
     """Check a log, and say what would be quarantined and why. Nothing is written."""
     from agentgym.cli.traces import validate_log
     from agentgym.traces.source import TraceSource
 
-    validate_log(TraceSource(path=traces, format=format, limit=limit), is_json=json)
+    validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact), is_json=json)
 
 
 @app.command()
@@ -431,17 +426,23 @@ def doctor(agent: Agent = "agent", json: Json = False) -> None:
 
 
 def main() -> None:
-    """The entry point: what typer itself refuses is told like every other bad input."""
+    """The entry point: what is refused before a command begins is told like every other bad input."""
     try:
         sys.exit(app(standalone_mode=False))
+    except AgentGymError as error:
+        _refuse(error)
     except TyperException as error:
-        from agentgym.cli.console import Screen
-        from agentgym.cli.session import report_error
-
         # Without a message it is a group of commands called alone, which has printed its help.
-        if str(error):
-            rule = getattr(error, "format_message", error.__str__)()
-            asked = getattr(getattr(error, "ctx", None), "command_path", None) or "agentgym"
-            refusal = InvalidInput(f"{rule.rstrip('.?')}{'?' if rule.endswith('?') else '.'} `{asked} --help` tells what can be asked.")
-            report_error(Screen(is_json="--json" in sys.argv), refusal)
-        sys.exit(InvalidInput.exit_code)
+        if not str(error):
+            sys.exit(InvalidInput.exit_code)
+        rule = getattr(error, "format_message", error.__str__)()
+        asked = getattr(getattr(error, "ctx", None), "command_path", None) or "agentgym"
+        _refuse(InvalidInput(f"{rule.rstrip('.?')}{'?' if rule.endswith('?') else '.'} `{asked} --help` tells what can be asked."))
+
+
+def _refuse(error: AgentGymError) -> NoReturn:
+    from agentgym.cli.console import Screen
+    from agentgym.cli.session import report_error
+
+    report_error(Screen(is_json="--json" in sys.argv), error)
+    sys.exit(error.exit_code)

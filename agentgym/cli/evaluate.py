@@ -39,7 +39,7 @@ def _reports(
     policy = load_policy(read_checkpoint(version.checkpoint, settings), environment=os.environ)
     subject = Subject(name=f"version {version.version}", checkpoint_digest=version.checkpoint.digest)
     if scenario != RECORDED:
-        return _played(policy, subject, source, scenario=scenario, cases=cases, seed=seed)
+        return _played(policy, subject, source, scenario=scenario, cases=cases, seed=seed, settings=settings)
     if source is None:
         raise InvalidInput(
             "Recorded conversations are replayed from traces; no --traces were given. Give some, or a --scenario to play in."
@@ -48,7 +48,7 @@ def _reports(
 
 
 def _played(
-    policy: "Policy", subject: "Subject", source: TraceSource | None, *, scenario: str, cases: int, seed: int
+    policy: "Policy", subject: "Subject", source: TraceSource | None, *, scenario: str, cases: int, seed: int, settings: Settings
 ) -> list["EvaluationReport"]:
     from agentgym.evaluation.evaluate import evaluate_policy
     from agentgym.evaluation.held_out import assess_logs
@@ -57,7 +57,7 @@ def _played(
     world = load_world(scenario)
     if source is None:
         return [evaluate_policy(policy, world, list(world.generate_cases(cases, seed=seed)), subject=subject, seed=seed)]
-    traces = _validated(source)
+    traces = _validated(source, scenario, settings)
     played = evaluate_policy(policy, world, [world.case_from_trace(trace) for trace in traces], subject=subject, seed=seed)
     return [played, assess_logs(traces, world, log_digest=played.case_set_digest)]
 
@@ -66,15 +66,26 @@ def _replayed(
     policy: "Policy", subject: "Subject", source: TraceSource, version: "ModelVersion", settings: Settings
 ) -> list["EvaluationReport"]:
     from agentgym.evaluation.held_out import evaluate_floors, evaluate_recordings
+    from agentgym.scenarios.from_traces import RECORDED
     from tasks.artifacts import read_pack, read_snapshot
 
-    traces = _validated(source)
+    traces = _validated(source, RECORDED, settings)
     pack, snapshot = read_pack(version.source("pack"), settings), read_snapshot(version.source("snapshot"), settings)
     replayed = evaluate_recordings(policy, traces, pack, subject=subject)
     return [replayed, *evaluate_floors(snapshot.train, traces, pack, train_digest=snapshot.digest)]
 
 
-def _validated(source: TraceSource) -> "tuple[Trace, ...]":
+def _validated(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Trace, ...]":
+    """Redacted as the traces were that the version learned from: with the secret of the same workspace."""
     from agentgym.traces.validation import load_validated
+    from tasks.redaction import redactor_of
 
-    return load_validated(source.path, source.format, limit=source.limit, max_quarantined_share=source.max_quarantined_share).traces
+    validated = load_validated(
+        source.path,
+        source.format,
+        mapping=source.mapping,
+        limit=source.limit,
+        max_quarantined_share=source.max_quarantined_share,
+        redactor=redactor_of(source, settings, scenario=scenario),
+    )
+    return validated.traces

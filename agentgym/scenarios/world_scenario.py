@@ -125,6 +125,14 @@ class WorldScenario(Scenario):
             )
         return case
 
+    def has_case_of(self, trace: Trace) -> bool:
+        """Whether the conversation is of a customer of this world, as it is declared now."""
+        try:
+            self.case_from_trace(trace)
+        except InvalidInput:
+            return False
+        return True
+
     def assess_trace(self, trace: Trace) -> Trajectory:
         """What follows from the recorded agent's messages when they are played in the world, judged like any policy's."""
         environment, seed = self.create_environment(), trace.tags.get("seed", "0")

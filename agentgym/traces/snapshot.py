@@ -20,6 +20,7 @@ from agentgym.errors import ContractBroken, InsufficientData, InvalidInput
 from agentgym.messages import Message
 from agentgym.store import ArtifactRef, Store
 from agentgym.tools import Tool
+from agentgym.traces.balance import ClassCensus, SplitBalance
 from agentgym.traces.importers import SourceFile
 from agentgym.traces.mining import ToolMiner
 from agentgym.traces.trace import Trace
@@ -49,7 +50,8 @@ _MESSAGES = TypeAdapter(tuple[Message, ...])
 class SplitConfig(BaseModel):
     """How a log is split when no held-out log comes with it.
 
-    A cluster's side follows from the seed and its name alone, so it stays where it is as the log grows.
+    A cluster's side follows from the seed and its name alone, so it stays where it is as the log grows. Classes are therefore not kept
+    alike on both sides; `DatasetSnapshot.balance` says how alike they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +68,7 @@ class _Footer(BaseModel):
     held_out_sources: tuple[SourceFile, ...]
     split: SplitConfig | None
     held_out_clusters: tuple[str, ...]
+    balance: SplitBalance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ class DatasetSnapshot:
     """Traces to learn from and traces to judge on, and where they came from.
 
     tools: all in the log; also the scope of every trace that declares none.   split: None when the held-out log was given.
+    balance: classes on both sides; None in snapshots from before they were counted.
     """
 
     digest: str
@@ -82,6 +86,7 @@ class DatasetSnapshot:
     sources: tuple[SourceFile, ...]
     held_out_sources: tuple[SourceFile, ...]
     split: SplitConfig | None
+    balance: SplitBalance | None = None
 
     @classmethod
     def write(
@@ -115,6 +120,7 @@ class DatasetSnapshot:
                 held_out_sources=tuple(held_out_sources),
                 split=split,
                 held_out_clusters=tuple(sorted(held_out_clusters)),
+                balance=columns.census.balance(held_out_clusters),
             )
             writer.add_key_value_metadata({FOOTER_KEY.decode(): footer.model_dump_json()})
         return store.write(file.getvalue(), suffix=".parquet")
@@ -133,7 +139,13 @@ class DatasetSnapshot:
             sources=footer.sources,
             held_out_sources=footer.held_out_sources,
             split=footer.split,
+            balance=footer.balance,
         )
+
+
+def read_balance(store: Store, ref: ArtifactRef) -> SplitBalance | None:
+    """How alike both sides of a snapshot are, without reading its conversations; None where it was not counted."""
+    return _read_footer(pq.ParquetFile(io.BytesIO(store.read(ref))), ref).balance
 
 
 def held_out_part(clusters: Iterable[str], split: SplitConfig) -> frozenset[str]:
@@ -156,6 +168,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.miner = ToolMiner()
+        self.census = ClassCensus()
         # Counted as the miner lists declared tools: by first appearance.
         self._positions: dict[str, int] = {}
 
@@ -169,6 +182,7 @@ class _Columns:
 
     def _row(self, trace: Trace) -> dict[str, Any]:
         self.miner.observe(trace)
+        self.census.observe(trace)
         row = {name: getattr(trace, name) for name in _COLUMNS.names}
         row |= {name: row[name] and row[name].isoformat() for name in ("started_at", "ended_at")}
         row["tools"] = [self._positions.setdefault(tool.name, len(self._positions)) for tool in trace.tools] or None

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.traces.importers import Record, RejectedLine, TraceFormat, read_records
 from agentgym.traces.mining import ToolMiner
+from agentgym.traces.near_duplicates import NearDuplicates
+from agentgym.traces.redaction import Redactor
 from agentgym.traces.tables import Memory, flatten
 from agentgym.traces.trace import Trace
 
@@ -29,7 +31,10 @@ _INDEX = re.compile(r"\.\d+\b")
 
 
 class ValidationReport(BaseModel):
-    """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke."""
+    """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke.
+
+    redacted: values that placeholders stand for, by kind.   near_duplicates: accepted conversations that nearly repeat an earlier one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +43,8 @@ class ValidationReport(BaseModel):
     quarantined: int
     tool_calls: int
     reasons: dict[str, int]
+    redacted: dict[str, int] = {}
+    near_duplicates: int = 0
 
     @property
     def quarantined_share(self) -> float:
@@ -64,16 +71,23 @@ class ValidatedTraces:
 
 
 def load_validated(
-    path: Path, format: TraceFormat, *, limit: int | None = None, max_quarantined_share: float = MAX_QUARANTINED_SHARE
+    path: Path,
+    format: TraceFormat,
+    *,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    max_quarantined_share: float = MAX_QUARANTINED_SHARE,
+    redactor: Redactor | None = None,
 ) -> ValidatedTraces:
     """The conversations of a log that can be trusted, or `limit` of them, drawn from the whole log.
 
+    redactor: replaces personal data before anything else sees it; without one the log is taken as it is.
     Only the accepted traces are held in memory; the log is read and judged in batches.
     Raises InvalidInput when the log cannot be read, is in another format, contradicts itself in a tool's schema, or when more than
     `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
     """
-    validation = Validation()
-    records = read_records(path, format)
+    validation = Validation(redactor=redactor)
+    records = read_records(path, format, mapping=mapping)
     traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
     report = validation.report()
     _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
@@ -94,6 +108,7 @@ def _drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record 
 class Validation:
     """One pass over a log, batch by batch."""
 
+    redactor: Redactor | None = None
     rejected: list[RejectedLine] = field(default_factory=list)
     _accepted: int = 0
     _tool_calls: int = 0
@@ -105,10 +120,11 @@ class Validation:
         self._inspection = Inspection()
         self._memory = Memory()
         self._miner = ToolMiner()
+        self._near_duplicates = NearDuplicates()
 
     def accepted(self, records: Iterable[Record | RejectedLine]) -> Iterator[Trace]:
         """The traces that keep every rule; the others are added to `rejected`."""
-        remaining = iter(records)
+        remaining = map(self._redacted, records)
         while batch := list(islice(remaining, BATCH_CONVERSATIONS)):
             self.rejected += (line for line in batch if isinstance(line, RejectedLine))
             yield from self._judged([record for record in batch if isinstance(record, Record)])
@@ -121,10 +137,17 @@ class Validation:
             quarantined=len(self.rejected),
             tool_calls=self._tool_calls,
             reasons=dict(reasons.most_common()),
+            redacted=dict(self.redactor.counts.most_common()) if self.redactor else {},
+            near_duplicates=self._near_duplicates.count,
         )
 
     def data_docs(self) -> dict[str, str]:
         return self._inspection.pages()
+
+    def _redacted(self, record: Record | RejectedLine) -> Record | RejectedLine:
+        if self.redactor is None:
+            return record
+        return self.redactor.redact(record) if isinstance(record, Record) else self.redactor.redact_rejected(record)
 
     def _judged(self, records: Sequence[Record]) -> Iterator[Trace]:
         findings: dict[int, list[Finding]] = {}
@@ -141,6 +164,7 @@ class Validation:
 
     def _count(self, trace: Trace) -> None:
         self._miner.observe(trace)
+        self._near_duplicates.observe(trace)
         self._accepted += 1
         self._tool_calls += sum(len(message.tool_calls) for message in trace.messages)
 

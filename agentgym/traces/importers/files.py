@@ -2,8 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import orjson
 
 from agentgym.errors import InvalidInput
 
-SUFFIXES = (".json", ".jsonl", ".ndjson")
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+COMPRESSED = (".gz", ".zst")
 SIDECARS = ("schema.json", "tools.json")
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,23 +28,24 @@ class SourceFile:
     digest: str
 
 
-def log_files(path: Path) -> list[Path]:
+def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]:
     """The file itself, or the logs in a folder and below it, by name; schemas and tool lists beside them are not logs."""
     if path.is_file():
         return [path]
     if not path.exists():
         raise InvalidInput(f"Traces are read from a file or a folder; nothing is at {str(path)!r}. Check the path.")
-    found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path)) and file.is_file())
+    found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path), suffixes) and file.is_file())
     if not found:
         raise InvalidInput(
-            f"A folder of traces holds {', '.join(SUFFIXES)} files, or those with .gz; {str(path)!r} has none. Check the path."
+            f"A folder of traces holds {', '.join(suffixes)} files, or those with {' or '.join(COMPRESSED)}; {str(path)!r} has none. "
+            "Check the path."
         )
     return found
 
 
-def source_files(path: Path) -> tuple[SourceFile, ...]:
-    """Every log under `path` with its digest: where traces came from."""
-    return tuple(SourceFile(name=file_name(file, path), digest=_digest(file)) for file in log_files(path))
+def source_file(file: Path, root: Path) -> SourceFile:
+    with _readable(file), file.open("rb") as opened:
+        return SourceFile(name=file_name(file, root), digest=hashlib.file_digest(opened, "sha256").hexdigest())
 
 
 def file_name(file: Path, root: Path) -> str:
@@ -50,8 +54,8 @@ def file_name(file: Path, root: Path) -> str:
 
 
 def sidecar(file: Path, name: str) -> Path | None:
-    """The file called `name`, or `name`.gz, beside `file`."""
-    return next((found for found in (file.parent / name, file.parent / f"{name}.gz") if found.is_file()), None)
+    """The file called `name`, plain or compressed, beside `file`."""
+    return next((found for suffix in ("", *COMPRESSED) if (found := file.parent / f"{name}{suffix}").is_file()), None)
 
 
 def read_json(path: Path) -> Any:
@@ -65,22 +69,36 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed when it is gzip whatever its name."""
+    """The bytes of a file, decompressed when it is gzip or Zstandard, whatever its name."""
     with _readable(path), path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
+        magic = file.read(4)
         file.seek(0)
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+        yield _decompressed(file, magic)
 
 
-def _is_log(name: Path) -> bool:
-    plain = name.name.removesuffix(".gz")
+def begins_as_json(path: Path) -> bool:
+    """Whether the file begins as an object or an array does."""
+    with open_log(path) as file:
+        return file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _decompressed(file: BinaryIO, magic: bytes) -> BinaryIO:
+    if magic.startswith(_GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if magic != _ZSTANDARD:
+        return file
+    # Imported here, because most logs are something else.
+    import pyarrow
+
+    return cast(BinaryIO, io.BufferedReader(pyarrow.CompressedInputStream(file, "zstd")))
+
+
+def _is_log(name: Path, suffixes: Sequence[str]) -> bool:
+    plain = name.name
+    for compressed in COMPRESSED:
+        plain = plain.removesuffix(compressed)
     is_hidden = any(part.startswith(".") for part in name.parts)
-    return plain.endswith(SUFFIXES) and plain not in SIDECARS and not is_hidden
-
-
-def _digest(file: Path) -> str:
-    with _readable(file), file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return plain.endswith(tuple(suffixes)) and plain not in SIDECARS and not is_hidden
 
 
 @contextmanager

@@ -53,18 +53,25 @@ def read_values(path: Path) -> Iterator[Value | Malformed]:
         yield from _lines(file) if _is_line_delimited(head) else _elements(io.TextIOWrapper(file, "utf-8-sig"))
 
 
+def binary_kind(head: bytes) -> str | None:
+    """What a file is that begins like this, when it is neither JSON nor plain rows."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
+
+
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    looks = next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
-    if looks is None and start and start[:1] not in b"{[" and b"," in start.partition(b"\n")[0] and b"{" not in start:
-        looks = "CSV"
-    if looks:
+    if looks := binary_kind(head):
         raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
+    header, _, rows = start.partition(b"\n")
+    if b"," in header and b"{" not in header and not header.startswith(b"[") and not rows.lstrip().startswith((b"{", b"[")):
+        raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like CSV. Use csv with a mapping, or export it as JSON lines.")
 
 
 def _is_line_delimited(head: bytes) -> bool:
     first, newline, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if first.startswith(b"["):
+    # A bracket alone opens what is written over several lines.
+    if first.startswith(b"[") or first.strip() == b"{":
         return False
     if not first.startswith(b"{") or not newline:
         return True
