@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
+from agentgym.cli.commands import ab, keys, models, scenarios, traces
 from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
 from agentgym.errors import AgentGymError, InvalidInput
 
@@ -17,16 +18,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Improve a tool-using agent from its own conversations, and prove every improvement.",
 )
-models_app = typer.Typer(no_args_is_help=True, help="The registered versions of an agent.")
-scenarios_app = typer.Typer(no_args_is_help=True, help="The worlds an agent can be trained in.")
-traces_app = typer.Typer(no_args_is_help=True, help="Conversation logs.")
-ab_app = typer.Typer(no_args_is_help=True, help="Live tests: two versions, real customers, a verdict.")
-keys_app = typer.Typer(no_args_is_help=True, help="Who may ask the endpoint.")
-app.add_typer(models_app, name="models")
-app.add_typer(ab_app, name="ab")
-app.add_typer(keys_app, name="keys")
-app.add_typer(scenarios_app, name="scenarios")
-app.add_typer(traces_app, name="traces")
+app.add_typer(models.app, name="models")
+app.add_typer(scenarios.app, name="scenarios")
+app.add_typer(traces.app, name="traces")
+app.add_typer(ab.app, name="ab")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)
@@ -241,158 +237,6 @@ def chat(
     from agentgym.cli.chat import run_chat
 
     run_chat(agent=agent, url=url, scenario=scenario, case=case, is_json=json)
-
-
-@keys_app.command("create")
-def keys_create(name: Annotated[str, typer.Argument(help="Whose key it is.")], json: Json = False) -> None:
-    """A new key, shown once."""
-    from agentgym.cli.serve import create_key
-
-    create_key(name, is_json=json)
-
-
-@keys_app.command("list")
-def keys_list(json: Json = False) -> None:
-    """Every key by name and beginning; keys themselves are not kept."""
-    from agentgym.cli.serve import list_keys
-
-    list_keys(is_json=json)
-
-
-@keys_app.command("revoke")
-def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key ends.")], json: Json = False) -> None:
-    """End a key."""
-    from agentgym.cli.serve import revoke_key
-
-    revoke_key(name, is_json=json)
-
-
-Weights = Annotated[str, typer.Option(metavar="JSON", help='Share of customers by version, such as \'{"1": 0.9, "2": 0.1}\'.')]
-
-
-@ab_app.command("start")
-def ab_start(
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON", help='Share by version, such as \'{"1": 0.9, "2": 0.1}\'; by default champion and challenger, half each.'
-        ),
-    ] = None,
-    min_customers: Annotated[int, typer.Option(min=2, help="With an outcome, in each arm, before anything is concluded.")] = 100,
-    max_customers: Annotated[int | None, typer.Option(min=2, help="Stop undecided at so many in both arms.")] = None,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Split live traffic between the champion and another version."""
-    from agentgym.cli.ab import start_test
-
-    start_test(weights, min_customers=min_customers, max_customers=max_customers, agent=agent, is_json=json)
-
-
-@ab_app.command("status")
-def ab_status(agent: Agent = "agent", json: Json = False) -> None:
-    """What live traffic says so far. Ends with 0 when it says ship, with 4 when it says no or not yet."""
-    from agentgym.cli.ab import show_status
-
-    show_status(agent=agent, is_json=json)
-
-
-@ab_app.command("ramp")
-def ab_ramp(weights: Weights, agent: Agent = "agent", json: Json = False) -> None:
-    """Give the versions of the running test other shares; open conversations stay where they began."""
-    from agentgym.cli.ab import ramp_test
-
-    ramp_test(weights, agent=agent, is_json=json)
-
-
-@ab_app.command("stop")
-def ab_stop(
-    ship: Annotated[bool, typer.Option("--ship", help="Make the treatment champion; refused unless the verdict says so.")] = False,
-    drain: Annotated[bool, typer.Option("--drain", help="Let open conversations finish on the version they began with.")] = False,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """End the running test: the champion stays, or with --ship and a verdict for it, the treatment takes its place."""
-    from agentgym.cli.ab import stop_test
-
-    stop_test(is_shipping=ship, is_draining=drain, agent=agent, is_json=json)
-
-
-@models_app.command("list")
-def models_list(agent: Agent = "agent", json: Json = False) -> None:
-    """The registered versions and which is champion, challenger, previous."""
-    from agentgym.cli.models import list_models
-
-    list_models(agent=agent, is_json=json)
-
-
-@models_app.command("history")
-def models_history(agent: Agent = "agent", json: Json = False) -> None:
-    """What was champion when, and why."""
-    from agentgym.cli.models import show_history
-
-    show_history(agent=agent, is_json=json)
-
-
-@models_app.command("upstream")
-def models_upstream(
-    base_url: Annotated[str, typer.Option(help="What stands before /chat/completions, such as https://host/v1.")],
-    model: Annotated[str, typer.Option(help="The model's name there.")],
-    key_env: Annotated[str | None, typer.Option(metavar="VAR", help="Name of the environment variable that holds the key.")] = None,
-    as_champion: Annotated[str | None, typer.Option(metavar="REASON", help="Make it champion, until a verdict makes another.")] = None,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Register what you run today, an agent behind an OpenAI-compatible address, as a version."""
-    from agentgym.cli.models import register_upstream
-
-    register_upstream(base_url, model, key_env=key_env, as_champion=as_champion, agent=agent, is_json=json)
-
-
-@models_app.command("rollback")
-def models_rollback(
-    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")],
-    drain: Annotated[bool, typer.Option("--drain", help="Open conversations finish where they are; else they move at once.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back the rollback that was the last change.")] = False,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Make the previous champion champion again, traffic included; run again it changes nothing."""
-    from agentgym.cli.models import roll_back
-
-    roll_back(agent=agent, reason=reason, is_draining=drain, is_undo=undo, is_json=json)
-
-
-@scenarios_app.command("list")
-def scenarios_list(json: Json = False) -> None:
-    """The registered scenarios."""
-    from agentgym.cli.scenarios import list_scenarios
-
-    list_scenarios(is_json=json)
-
-
-@scenarios_app.command("show")
-def scenarios_show(name: str, json: Json = False) -> None:
-    """A scenario's tools and success criteria."""
-    from agentgym.cli.scenarios import show_scenario
-
-    show_scenario(name, is_json=json)
-
-
-@traces_app.command("validate")
-def traces_validate(
-    traces: Annotated[Path, typer.Argument()],
-    format: Format = "jsonl",
-    mapping: MappingFile = None,
-    limit: Limit = None,
-    redact: Redact = True,
-    json: Json = False,
-) -> None:
-    """Check a log, and say what would be quarantined and why. Nothing is written."""
-    from agentgym.cli.traces import validate_log
-    from agentgym.traces.source import TraceSource
-
-    validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact), is_json=json)
 
 
 @app.command()
