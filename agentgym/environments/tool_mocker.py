@@ -1,14 +1,14 @@
 """Tools made from recordings: they answer as they answered then, and judge a call by what was called then."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from pydantic import JsonValue
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ToolAnswer
-from agentgym.environments.recording import Playhead, RecordedCall, Recording
+from agentgym.environments.recorded_answers import NEAR, RecordedAnswers
+from agentgym.environments.recording import Playhead, RecordedCall
 from agentgym.episode import JudgedCall, Outcome
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
@@ -16,54 +16,6 @@ from agentgym.traces.matching import agreement, call_key, canonical_arguments
 
 # Logs rarely say how long a tool took, so every call costs the same on the simulated clock.
 TOOL_SECONDS = 0.5
-# Two calls are near when they agree in most arguments: more than this share.
-NEAR = 0.5
-# A policy that explores asks for much that was never recorded; remembering all of it would fill the memory of a long training.
-REMEMBERED_ANSWERS = 50_000
-
-
-class RecordedAnswers:
-    """Every answer in a set of recordings, found by what was asked.
-
-    The same call: the answer it got first. A near one: the answer to the call of the same tool that agrees in most arguments. Else what
-    the tool said when it refused a call, else that nothing was found.
-    """
-
-    def __init__(self, recordings: Iterable[Recording]) -> None:
-        self._calls = [recorded for recording in recordings for recorded in recording.calls]
-        self._exact: dict[str, int] = {}
-        self._by_argument: dict[tuple[str, str, str], list[int]] = {}
-        self._refusals: dict[str, JsonValue] = {}
-        self._found: dict[str, JsonValue] = {}
-        for index, recorded in enumerate(self._calls):
-            if recorded.is_due:
-                self._index(index, recorded)
-            else:
-                self._refusals.setdefault(recorded.call.name, recorded.result)
-
-    def answer(self, call: ToolCall) -> JsonValue:
-        key = call_key(call)
-        if len(self._found) >= REMEMBERED_ANSWERS:
-            self._found.clear()
-        if key not in self._found:
-            exact = self._exact.get(key)
-            self._found[key] = self._calls[exact].result if exact is not None else self._near(call)
-        return self._found[key]
-
-    def _index(self, index: int, recorded: RecordedCall) -> None:
-        # A call repeated in many conversations is indexed once: its further answers are never asked for.
-        if self._exact.setdefault(recorded.key, index) == index:
-            for name, text in canonical_arguments(recorded.call.arguments).items():
-                self._by_argument.setdefault((recorded.call.name, name, text), []).append(index)
-
-    def _near(self, call: ToolCall) -> JsonValue:
-        arguments = canonical_arguments(call.arguments)
-        agreements = Counter(index for name, text in arguments.items() for index in self._by_argument.get((call.name, name, text), ()))
-        # The most agreements in the smallest call, and the oldest of equals: Counter keeps the order of the recordings.
-        nearest = max(agreements, key=lambda index: (agreements[index], -len(self._calls[index].call.arguments)), default=None)
-        if nearest is not None and agreement(call, self._calls[nearest].call) > NEAR:
-            return self._calls[nearest].result
-        return self._refusals.get(call.name, {"error": f"{call.name} found nothing for these arguments."})
 
 
 class ToolMocker:
@@ -126,7 +78,7 @@ class ToolMocker:
     def _improvised(self, call: ToolCall) -> JsonValue:
         own = next((recorded for recorded in self._playhead.recording.calls if recorded.key == call_key(call)), None)
         near = own or next((recorded for recorded in self._playhead.recording.calls if agreement(call, recorded.call) > NEAR), None)
-        return near.result if near else self._answers.answer(call)
+        return near.result if near else self._answers.answer(call).result
 
 
 def _fault(call: ToolCall, due: Sequence[RecordedCall]) -> str:

@@ -10,8 +10,9 @@ from pydantic import JsonValue
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv, SimulatedClock
 from agentgym.environments.dialogue import RecordedCustomer
+from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import Playhead, RecordedCall, Recording, read_recording
-from agentgym.environments.tool_mocker import RecordedAnswers, ToolMocker
+from agentgym.environments.tool_mocker import ToolMocker
 from agentgym.episode import Outcome, Trajectory
 from agentgym.errors import InsufficientData
 from agentgym.reward import RewardWeights
