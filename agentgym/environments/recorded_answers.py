@@ -1,6 +1,6 @@
 """What tools answer, learnt from recordings: as they answered then, and honest about how sure that is."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +8,10 @@ from typing import Literal
 from pydantic import JsonValue
 
 from agentgym.environments.recording import RecordedCall, Recording
+from agentgym.environments.result_rows import RowTable, Told, read_rows
+from agentgym.environments.result_shapes import ResultShape, learn_shape
+from agentgym.environments.row_completion import RowCompletion
+from agentgym.environments.row_search import RowSearch
 from agentgym.messages import ToolCall
 from agentgym.traces.matching import agreement, call_key, canonical_arguments
 
@@ -30,14 +34,9 @@ class Answered:
 
 
 class RecordedAnswers:
-    """Every answer in a set of recordings, found by what was asked.
-
-    The same call: the answer it got first. A near one: the answer to the call of the same tool that agrees in most arguments. Else what
-    the tool said when it refused a call, else that nothing was found.
-    """
-
     def __init__(self, recordings: Iterable[Recording]) -> None:
-        self._calls = [recorded for recording in recordings for recorded in recording.calls]
+        self._recordings = list(recordings)
+        self._calls = [recorded for recording in self._recordings for recorded in recording.calls]
         self._exact: dict[str, int] = {}
         self._by_argument: dict[tuple[str, str, str], list[int]] = {}
         self._refusals: dict[str, JsonValue] = {}
@@ -47,16 +46,39 @@ class RecordedAnswers:
                 self._index(index, recorded)
             else:
                 self._refusals.setdefault(recorded.call.name, recorded.result)
+        answered=defaultdict(list)
+        for recorded in self._calls:
+            if recorded.is_due: answered[recorded.call.name].append((recorded.call,recorded.result))
+        self.shapes={n:learn_shape(a) for n,a in answered.items()}
+        self.table=RowTable()
+        self.completion=RowCompletion(self.shapes,self.table)
+        self.search=RowSearch(self.shapes,self.table)
+        told=[]
+        for n,recording in enumerate(self._recordings):
+            told.append([self._tell(r.call,r.result) for r in recording.calls])
+            for t in told[-1]:
+                for row in t.rows: self.table.add(row,recording=n)
+                self.search.add(t,recording=n)
+        for n,recording in enumerate(self._recordings):
+            for i,r in enumerate(recording.calls):
+                if r.is_due:
+                    self.completion.learn(r.call,r.result,told[n][:i],recording=n)
+                    self.search.learn(told[n][i],told[n][:i],recording=n)
+
+    def _tell(self, call, result):
+        asked=self.shapes.get(call.name, ResultShape()).asked(call.arguments)
+        return Told(call,asked,result,read_rows(call.name,result,asked))
 
     def answer(self, call: ToolCall, history: Sequence[tuple[ToolCall, JsonValue]] = ()) -> Answered:
         """history: the calls of this episode so far, each with its result, oldest first."""
         key = call_key(call)
-        if len(self._found) >= REMEMBERED_ANSWERS:
-            self._found.clear()
-        if key not in self._found:
-            exact = self._exact.get(key)
-            self._found[key] = Answered(result=self._calls[exact].result, basis="exact") if exact is not None else self._near(call)
-        return self._found[key]
+        exact = self._exact.get(key)
+        if exact is not None: return Answered(result=self._calls[exact].result, basis="exact")
+        told=[self._tell(*h) for h in history]
+        r=self.completion.complete(call,told)
+        if r is None: r=self.search.find(call,told)
+        if r is not None: return Answered(result=r,basis="consistent")
+        return self._near(call)
 
     def _index(self, index: int, recorded: RecordedCall) -> None:
         # A call repeated in many conversations is indexed once: its further answers are never asked for.
