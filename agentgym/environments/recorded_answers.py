@@ -1,28 +1,38 @@
-"""What tools answer, learnt from recordings: as they answered then, and honest about how sure that is."""
+"""What tools answer, learnt from recordings: by the best rule that the recordings support, and honest about which one it was."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from pydantic import JsonValue
 
+from agentgym.environments.near_calls import NearCalls, is_near
 from agentgym.environments.recording import RecordedCall, Recording
-from agentgym.environments.result_rows import RowTable, Told, read_rows
+from agentgym.environments.result_rows import Told, read_rows
 from agentgym.environments.result_shapes import ResultShape, learn_shape
-from agentgym.environments.row_completion import RowCompletion
-from agentgym.environments.row_search import RowSearch
-from agentgym.messages import ToolCall
-from agentgym.traces.matching import agreement, call_key, canonical_arguments
+from agentgym.environments.result_texts import ResultTexts
+from agentgym.environments.row_rules import RowRules
+from agentgym.environments.write_effects import WriteEffects
+from agentgym.messages import ToolCall, tool_result
+from agentgym.traces.matching import call_key
 
 Basis = Literal["exact", "consistent", "nearest", "unknown"]
-"""Why an answer is what it is: recorded for this very call; follows from what the recordings tell of the entity; recorded for a similar
-call; or nothing is known and the tool refuses."""
+"""Why an answer is what it is.
 
-# Two calls are near when they agree in most arguments: more than this share.
-NEAR = 0.5
-# A policy that explores asks for much that was never recorded; remembering all of it would fill the memory of a long training.
+exact: recorded for this very call.   consistent: put together from what the recordings and the episode tell of the thing, by a rule that
+holds in the recordings.   nearest: recorded for another call that agrees in most arguments.   unknown: the tool refuses, as it refused then.
+"""
+
+# Results read and answers found stay known; a policy that explores asks for much, and all of it would fill the memory of a long training.
 REMEMBERED_ANSWERS = 50_000
+REMEMBERED_RESULTS = 10_000
+
+History = Sequence[tuple[ToolCall, JsonValue]]
+"""Calls of an episode, each with its result, oldest first."""
+
+_NO_SHAPE = ResultShape()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,63 +44,106 @@ class Answered:
 
 
 class RecordedAnswers:
+    """What the tools in a set of recordings answer to any call.
+
+    The same call: what it got first, unless the episode has written what it reads. A thing that is known: what the recordings and the
+    episode tell of it, in the shape of the tool's results. A search: the recorded rows that fit. A near call: what that got. Else the
+    tool's own refusal. Equal calls after equal histories get equal answers; nothing is kept of an episode, no result is changed in place.
+    """
+
     def __init__(self, recordings: Iterable[Recording]) -> None:
-        self._recordings = list(recordings)
-        self._calls = [recorded for recording in self._recordings for recorded in recording.calls]
-        self._exact: dict[str, int] = {}
-        self._by_argument: dict[tuple[str, str, str], list[int]] = {}
-        self._refusals: dict[str, JsonValue] = {}
-        self._found: dict[str, Answered] = {}
-        for index, recorded in enumerate(self._calls):
-            if recorded.is_due:
-                self._index(index, recorded)
-            else:
-                self._refusals.setdefault(recorded.call.name, recorded.result)
-        answered=defaultdict(list)
-        for recorded in self._calls:
-            if recorded.is_due: answered[recorded.call.name].append((recorded.call,recorded.result))
-        self.shapes={n:learn_shape(a) for n,a in answered.items()}
-        self.table=RowTable()
-        self.completion=RowCompletion(self.shapes,self.table)
-        self.search=RowSearch(self.shapes,self.table)
-        told=[]
-        for n,recording in enumerate(self._recordings):
-            told.append([self._tell(r.call,r.result) for r in recording.calls])
-            for t in told[-1]:
-                for row in t.rows: self.table.add(row,recording=n)
-                self.search.add(t,recording=n)
-        for n,recording in enumerate(self._recordings):
-            for i,r in enumerate(recording.calls):
-                if r.is_due:
-                    self.completion.learn(r.call,r.result,told[n][:i],recording=n)
-                    self.search.learn(told[n][i],told[n][:i],recording=n)
+        calls = [recording.calls for recording in recordings]
+        answered: defaultdict[str, list[tuple[ToolCall, JsonValue]]] = defaultdict(list)
+        refused: list[tuple[ToolCall, JsonValue]] = []
+        for recorded in chain.from_iterable(calls):
+            (answered[recorded.call.name] if recorded.is_due else refused).append((recorded.call, recorded.result))
+        self._shapes = {tool: learn_shape(pairs) for tool, pairs in answered.items()}
+        self._texts = ResultTexts(answered, refused)
+        self._read: dict[tuple[int, int], Told] = {}
+        self._without_history: dict[str, Answered] = {}
+        self._effects = WriteEffects(self._shapes)
+        told = [[self._told(each.call, each.result) for each in recording if each.is_due] for recording in calls]
+        for episode in told:
+            self._effects.learn(episode)
+        self._effects.conclude()
+        self._rules = RowRules(self._shapes, told, self._effects)
+        self._calls = NearCalls(_first_before_writes(calls, self._effects, self._shapes))
 
-    def _tell(self, call, result):
-        asked=self.shapes.get(call.name, ResultShape()).asked(call.arguments)
-        return Told(call,asked,result,read_rows(call.name,result,asked))
-
-    def answer(self, call: ToolCall, history: Sequence[tuple[ToolCall, JsonValue]] = ()) -> Answered:
-        """history: the calls of this episode so far, each with its result, oldest first."""
+    def answer(self, call: ToolCall, history: History = (), *, own: Sequence[RecordedCall] = ()) -> Answered:
+        """history: the calls of this episode so far, each with its result, oldest first.   own: the calls of the case's own recording."""
         key = call_key(call)
-        exact = self._exact.get(key)
-        if exact is not None: return Answered(result=self._calls[exact].result, basis="exact")
-        told=[self._tell(*h) for h in history]
-        r=self.completion.complete(call,told)
-        if r is None: r=self.search.find(call,told)
-        if r is not None: return Answered(result=r,basis="consistent")
-        return self._near(call)
+        again = next(
+            (at for at in reversed(range(len(history))) if history[at][0].name == call.name and call_key(history[at][0]) == key), None
+        )
+        found = self._first(call, key, history, own) if again is None else self._repeated(call, history, again, own)
+        if found.basis == "unknown":
+            return found
+        writes = [self._told(*pair) for pair in history[0 if again is None else again + 1 :] if self._effects.is_write(pair[0].name)]
+        result = self._effects.applied(call.name, self._asked(call), found.result, writes) if writes else found.result
+        return found if result is found.result else Answered(result=result, basis="consistent" if found.basis == "exact" else found.basis)
 
-    def _index(self, index: int, recorded: RecordedCall) -> None:
-        # A call repeated in many conversations is indexed once: its further answers are never asked for.
-        if self._exact.setdefault(recorded.key, index) == index:
-            for name, text in canonical_arguments(recorded.call.arguments).items():
-                self._by_argument.setdefault((recorded.call.name, name, text), []).append(index)
+    def _first(self, call: ToolCall, key: str, history: History, own: Sequence[RecordedCall]) -> Answered:
+        """The answer to a call that the episode has not made before."""
+        for recorded in own:
+            if recorded.key == key:
+                return Answered(result=recorded.result, basis="exact")
+        otherwise = self._otherwise(call, key)
+        if otherwise.basis == "exact":
+            return otherwise
+        if (said := self._texts.says(call)) is not None:
+            return Answered(result=said[0], basis="consistent")
+        if (told := self._rules.answer(call, self._asked(call), lambda: self._told_before(history, own))) is not None:
+            return Answered(result=told, basis="consistent")
+        near = next((recorded for recorded in own if recorded.is_due and is_near(call, recorded.call)), None)
+        return Answered(result=near.result, basis="nearest") if near else otherwise
 
-    def _near(self, call: ToolCall) -> Answered:
-        arguments = canonical_arguments(call.arguments)
-        agreements = Counter(index for name, text in arguments.items() for index in self._by_argument.get((call.name, name, text), ()))
-        # The most agreements in the smallest call, and the oldest of equals: Counter keeps the order of the recordings.
-        nearest = max(agreements, key=lambda index: (agreements[index], -len(self._calls[index].call.arguments)), default=None)
-        if nearest is not None and agreement(call, self._calls[nearest].call) > NEAR:
-            return Answered(result=self._calls[nearest].result, basis="nearest")
-        return Answered(result=self._refusals.get(call.name, {"error": f"{call.name} found nothing for these arguments."}), basis="unknown")
+    def _repeated(self, call: ToolCall, history: History, again: int, own: Sequence[RecordedCall]) -> Answered:
+        """What the episode was told before, on the basis it was told then; where it came from elsewhere, it is consistent with itself."""
+        then = self.answer(call, history[:again], own=own)
+        return then if then.result == history[again][1] else Answered(result=history[again][1], basis="consistent")
+
+    def _otherwise(self, call: ToolCall, key: str) -> Answered:
+        """The answer that needs no history: exact, nearest or unknown."""
+        if len(self._without_history) >= REMEMBERED_ANSWERS:
+            self._without_history.clear()
+        if key not in self._without_history:
+            same, near = self._calls.same(key), self._calls.nearest(call)
+            recorded = same or near
+            self._without_history[key] = (
+                Answered(result=recorded.result, basis="exact" if same else "nearest")
+                if recorded
+                else Answered(result=self._texts.refuses(call), basis="unknown")
+            )
+        return self._without_history[key]
+
+    def _told_before(self, history: History, own: Sequence[RecordedCall]) -> list[Told]:
+        """What the case's own recording tells before anything is written, then what the episode was told."""
+        known = [self._told(each.call, each.result) for each in own if each.is_due and not self._effects.is_write(each.call.name)]
+        return known + [self._told(*pair) for pair in history]
+
+    def _told(self, call: ToolCall, result: JsonValue) -> Told:
+        # The value keeps both objects, so no other can have their ids while it is remembered.
+        place = (id(call), id(result))
+        if place not in self._read:
+            if len(self._read) >= REMEMBERED_RESULTS:
+                self._read.clear()
+            asked = self._asked(call)
+            rows = [] if tool_result(call, result).is_error else read_rows(call.name, result, asked)
+            self._read[place] = Told(call, asked, result, rows)
+        return self._read[place]
+
+    def _asked(self, call: ToolCall) -> dict[str, str]:
+        return self._shapes.get(call.name, _NO_SHAPE).asked(call.arguments)
+
+
+def _first_before_writes(
+    calls: Sequence[Sequence[RecordedCall]], effects: WriteEffects, shapes: Mapping[str, ResultShape]
+) -> list[RecordedCall]:
+    """Recorded calls, those that succeeded first, and among them those before anything in their recording was written."""
+    ordered: list[list[RecordedCall]] = [[], [], []]
+    for recording in calls:
+        has_written = False
+        for recorded in recording:
+            ordered[2 if not recorded.is_due else int(has_written)].append(recorded)
+            has_written |= effects.is_write(recorded.call.name)
+    return [recorded for part in ordered for recorded in part]

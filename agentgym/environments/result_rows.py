@@ -100,7 +100,6 @@ class RowTable:
         places = sorted({place for each in telling for place in each})
         return [self.rows[place] for place in places if apart_from is None or self._told_by[place] != (apart_from,)]
 
-
     def agreeing(self, tool: str, asked: Mapping[str, str], *, apart_from: int | None = None) -> list[Row]:
         """Rows of this tool that have all that is asked, oldest first."""
         holding = [self._holding.get(pair, ()) for pair in asked.items()]

@@ -53,10 +53,10 @@ class RowCompletion:
         self._table = table
         self._proofs: defaultdict[tuple[str, str, frozenset[str]], Proof] = defaultdict(Proof)
 
-    def learn(self, call: ToolCall, result: JsonValue, told: Sequence[Told], *, recording: int) -> None:
+    def learn(self, answer: Told, told: Sequence[Told], *, recording: int) -> None:
         """Tries the completion on a recorded call.   told: before in its recording, oldest first."""
+        call, rows = answer.call, rows_of(answer.result)
         shape = self._shapes[call.name]
-        rows = rows_of(result)
         if not shape.is_single or len(rows) != 1:
             return
         for completed in self._attempts(call, shape, told, apart_from=recording):
@@ -108,7 +108,9 @@ def _completed(call: ToolCall, shape: ResultShape, given: dict[str, JsonValue], 
     always = {name: value for name, value in shape.constants.items() if name in shape.always}
     known = {**always, **tending, **{name: value for name, value in source.items() if name in shape.fields}, **given}
     taken = tuple(name for name in source if name in shape.always and name not in given)
-    return Completed(row={name: known[name] for name in shape.fields if name in known}, source=row.tool if row else "", names=names, taken=taken)
+    return Completed(
+        row={name: known[name] for name in shape.fields if name in known}, source=row.tool if row else "", names=names, taken=taken
+    )
 
 
 def _parts(names: frozenset[str]) -> Iterable[frozenset[str]]:

@@ -1,7 +1,7 @@
 """Results that list things, put together from the rows that other lists held."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import combinations
 
 from pydantic import JsonValue
@@ -46,12 +46,9 @@ class RowSearch:
         for way, names, rows in self._attempts(answer.call, answer.asked, told, apart_from=recording):
             self._proofs[answer.call.name, way, names].add(_overlap(rows, answer.rows))
 
-    def find(self, call: ToolCall, told: Sequence[Told]) -> JsonValue | None:
+    def find(self, call: ToolCall, asked: Mapping[str, str], told: Sequence[Told]) -> JsonValue | None:
         """The list, or None when no proven way gives one.   told: before in this episode, oldest first."""
-        shape = self._shapes.get(call.name)
-        if shape is None or not shape.is_search:
-            return None
-        for way, names, rows in self._attempts(call, shape.asked(call.arguments), told):
+        for way, names, rows in self._attempts(call, asked, told):
             if self._proofs[call.name, way, names].holds:
                 return [dict(row.fields) for row in rows]
         return None
@@ -88,8 +85,8 @@ class RowSearch:
         return shape is not None and shape.is_search and isinstance(told.result, list) and len(told.result) < shape.longest
 
 
-def _fits(row: Row, asked: Mapping[str, str], names: "frozenset[str] | set[str] | object") -> bool:
-    return all(row.texts.get(name) == asked[name] for name in names)  # type: ignore[attr-defined]
+def _fits(row: Row, asked: Mapping[str, str], names: Set[str]) -> bool:
+    return all(row.texts.get(name) == asked[name] for name in names)
 
 
 def _in_order(rows: Sequence[Row], shape: ResultShape) -> list[Row]:

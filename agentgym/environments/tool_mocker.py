@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ToolAnswer
-from agentgym.environments.recorded_answers import NEAR, RecordedAnswers
+from agentgym.environments.near_calls import NEAR
+from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import Playhead, RecordedCall
 from agentgym.episode import JudgedCall, Outcome
 from agentgym.messages import Message, ToolCall
