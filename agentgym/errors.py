@@ -3,6 +3,7 @@
 AgentGymError
 ├── InvalidInput              the caller: mend what was given            exit code 2
 │   ├── ScenarioNotFoundError the caller: no scenario has this name
+│   ├── NotOnTape             the caller: a recording is played that lacks this call
 │   └── TrainingCollapsed     the caller: other settings, or another reward
 ├── InsufficientData          the caller: wait for, or bring, more       exit code 2
 ├── Unavailable               the operator: something needed is away     exit code 3
@@ -12,7 +13,7 @@ AgentGymError
 A message says the rule, then the fact that broke it, then the repair.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -39,6 +40,18 @@ class ScenarioNotFoundError(InvalidInput):
         super().__init__(f"A scenario must be registered before it is loaded; {name!r} is not. {repair}")
         self.name = name
         self.near_matches = tuple(near)
+
+
+class NotOnTape(InvalidInput):
+    """A call was made that the recording being played in tape mode does not hold, or holds no more; it fails this episode alone."""
+
+    def __init__(self, tool: str, arguments: Mapping[str, object], conversation_id: str) -> None:
+        call = f"{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        super().__init__(
+            f"In tape mode every call must be on the recording; {call} is not left on {conversation_id!r}. "
+            "Make the recorded calls only, or play without tape=True."
+        )
+        self.tool = tool
 
 
 class TrainingCollapsed(InvalidInput):

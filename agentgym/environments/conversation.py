@@ -207,6 +207,11 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
         )
 
     @property
+    def backend(self) -> ToolBackend:
+        """The tools that are played with: a mock tells how it answered."""
+        return self._backend
+
+    @property
     def reward_weights(self) -> RewardWeights:
         """What pays here, and the ticket that savings are measured against."""
         return self._reward

@@ -1,7 +1,7 @@
 """What tools answer, learnt from recordings: by the best rule that the recordings support, and honest about which one it was."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -21,8 +21,9 @@ from agentgym.traces.matching import call_key
 Basis = Literal["exact", "consistent", "nearest", "unknown"]
 """Why an answer is what it is.
 
-exact: recorded for this very call.   consistent: put together from what the recordings and the episode tell of the thing, by a rule that
-holds in the recordings.   nearest: recorded for another call that agrees in most arguments.   unknown: the tool refuses, as it refused then.
+exact: recorded for this very call.   consistent: put together from what the recordings and the episode tell of the thing, by a rule
+that holds in the recordings.   nearest: recorded for another call that agrees in most arguments, or before something was written that
+changed it in an unknown way.   unknown: the tool refuses, as it refused then.
 """
 
 # Results read and answers found stay known; a policy that explores asks for much, and all of it would fill the memory of a long training.
@@ -67,20 +68,32 @@ class RecordedAnswers:
             self._effects.learn(episode)
         self._effects.conclude()
         self._rules = RowRules(self._shapes, told, self._effects)
-        self._calls = NearCalls(_first_before_writes(calls, self._effects, self._shapes))
+        self._calls = NearCalls(_first_before_writes(calls, self._effects))
 
     def answer(self, call: ToolCall, history: History = (), *, own: Sequence[RecordedCall] = ()) -> Answered:
         """history: the calls of this episode so far, each with its result, oldest first.   own: the calls of the case's own recording."""
         key = call_key(call)
-        again = next(
-            (at for at in reversed(range(len(history))) if history[at][0].name == call.name and call_key(history[at][0]) == key), None
-        )
+        again = next((at for at in reversed(range(len(history))) if _is_made_by(history[at][0], call.name, key)), None)
         found = self._first(call, key, history, own) if again is None else self._repeated(call, history, again, own)
-        if found.basis == "unknown":
+        since = history if again is None else history[again + 1 :]
+        return self._rewritten(found, call, since)
+
+    def as_written(self, call: ToolCall, result: JsonValue, history: History) -> Answered:
+        """A result that was recorded for this call, as the episode's own calls left what it tells."""
+        return self._rewritten(Answered(result=result, basis="exact"), call, history)
+
+    def _rewritten(self, found: Answered, call: ToolCall, since: History) -> Answered:
+        """What was found, as these calls left it; no more than near where they changed it in a way that no recording shows."""
+        made = (self._told(*pair) for pair in since if self._effects.is_write(pair[0].name))
+        writes = [told for told in made if not told.is_refusal]
+        if not writes or found.basis == "unknown":
             return found
-        writes = [self._told(*pair) for pair in history[0 if again is None else again + 1 :] if self._effects.is_write(pair[0].name)]
-        result = self._effects.applied(call.name, self._asked(call), found.result, writes) if writes else found.result
-        return found if result is found.result else Answered(result=result, basis="consistent" if found.basis == "exact" else found.basis)
+        rewritten = self._effects.applied(call.name, self._asked(call), found.result, writes)
+        if not rewritten.is_known:
+            return Answered(result=rewritten.result, basis="nearest")
+        if rewritten.result is found.result:
+            return found
+        return Answered(result=rewritten.result, basis="consistent" if found.basis == "exact" else found.basis)
 
     def _first(self, call: ToolCall, key: str, history: History, own: Sequence[RecordedCall]) -> Answered:
         """The answer to a call that the episode has not made before."""
@@ -128,17 +141,20 @@ class RecordedAnswers:
             if len(self._read) >= REMEMBERED_RESULTS:
                 self._read.clear()
             asked = self._asked(call)
-            rows = [] if tool_result(call, result).is_error else read_rows(call.name, result, asked)
-            self._read[place] = Told(call, asked, result, rows)
+            is_refusal = tool_result(call, result).is_error
+            rows = [] if is_refusal else read_rows(call.name, result, asked)
+            self._read[place] = Told(call, asked, result, rows, is_refusal)
         return self._read[place]
 
     def _asked(self, call: ToolCall) -> dict[str, str]:
         return self._shapes.get(call.name, _NO_SHAPE).asked(call.arguments)
 
 
-def _first_before_writes(
-    calls: Sequence[Sequence[RecordedCall]], effects: WriteEffects, shapes: Mapping[str, ResultShape]
-) -> list[RecordedCall]:
+def _is_made_by(call: ToolCall, tool: str, key: str) -> bool:
+    return call.name == tool and call_key(call) == key
+
+
+def _first_before_writes(calls: Sequence[Sequence[RecordedCall]], effects: WriteEffects) -> list[RecordedCall]:
     """Recorded calls, those that succeeded first, and among them those before anything in their recording was written."""
     ordered: list[list[RecordedCall]] = [[], [], []]
     for recording in calls:

@@ -63,12 +63,13 @@ def read_rows(tool: str, result: JsonValue, asked: Mapping[str, str]) -> list[Ro
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A result and its rows.   asked: the fields that its call asked for, in canonical form."""
+    """A result and its rows, none where the tool refused.   asked: the fields that its call asked for, in canonical form."""
 
     call: ToolCall
     asked: Mapping[str, str]
     result: JsonValue
     rows: Sequence[Row]
+    is_refusal: bool
 
 
 class RowTable:

@@ -1,4 +1,4 @@
-"""Results that are a sentence, a number or nothing: the same each time but for the arguments they name; and refusals, which are such texts."""
+"""Results that are a sentence, a number or nothing, the same each time but for the arguments they name; refusals are such too."""
 
 import re
 from collections import Counter, defaultdict

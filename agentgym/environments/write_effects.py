@@ -32,6 +32,14 @@ class Write:
     constants: Mapping[str, JsonValue]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rewritten:
+    """A result after calls that write.   is_known: whether all that they changed in it is known."""
+
+    result: JsonValue
+    is_known: bool
+
+
 class WriteEffects:
     """Learns which tools write, and applies what they wrote in an episode to what is read later."""
 
@@ -55,14 +63,17 @@ class WriteEffects:
     def is_write(self, tool: str) -> bool:
         return tool in self._writes
 
-    def applied(self, tool: str, asked: Mapping[str, str], result: JsonValue, writes: Sequence[Told]) -> JsonValue:
+    def applied(self, tool: str, asked: Mapping[str, str], result: JsonValue, writes: Sequence[Told]) -> Rewritten:
         """The result of a read as these calls, oldest first, left what it reads; the same object when they changed nothing of it."""
+        is_known = True
         for told in writes:
             for write in self._writes.get(told.call.name, ()):
                 # What a call of the same tool answers is its own business.
                 if told.call.name != tool and write.names <= told.asked.keys():
-                    result = _rewritten(result, asked, told, write)
-        return result
+                    rewriting = _Rewriting(told, write)
+                    result = rewriting.of(result, asked)
+                    is_known &= rewriting.is_known
+        return Rewritten(result=result, is_known=is_known)
 
     def _reads_around(self, told: Sequence[Told], at: int) -> Iterator[tuple[Told, Told | None]]:
         """Latest reads of each tool, before a call, of a thing that the call names too; each with the next time the same was read."""
@@ -125,30 +136,41 @@ def _differing(then: Row, now: Row, *, also_new: bool = False) -> list[str]:
     ]
 
 
-def _rewritten(value: JsonValue, asked: Mapping[str, str], told: Told, write: Write, depth: int = 0) -> JsonValue:
-    """asked: what holds for the outermost object though it may not say so."""
-    if depth > DEEPEST_ROW or not isinstance(value, dict | list):
-        return value
-    if isinstance(value, list):
-        items = [_rewritten(item, asked, told, write, depth) for item in value]
-        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
-    if all(_text(value, name, asked) == told.asked[name] for name in write.names):
-        new = _news(value, told, write)
-        return {**value, **new} if any(name not in value or value[name] != item for name, item in new.items()) else value
-    fields = {name: _rewritten(item, {}, told, write, depth + 1) for name, item in value.items()}
-    return fields if any(fields[name] is not item for name, item in value.items()) else value
+class _Rewriting:
+    """One call that writes, applied to a result.   is_known: whether what it changed there is known."""
+
+    def __init__(self, told: Told, write: Write) -> None:
+        self.is_known = True
+        self._told = told
+        self._write = write
+        result = told.result
+        self._shown: Mapping[str, JsonValue] = result if isinstance(result, dict) else next(iter(rows_of(result)), {})
+
+    def of(self, value: JsonValue, asked: Mapping[str, str], depth: int = 0) -> JsonValue:
+        """asked: what holds for the outermost objects though they may not say so."""
+        if depth > DEEPEST_ROW or not isinstance(value, dict | list):
+            return value
+        if isinstance(value, list):
+            items = [self.of(item, asked, depth) for item in value]
+            return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+        if all(_text(value, name, asked) == self._told.asked[name] for name in self._write.names):
+            new = self._news(value)
+            return {**value, **new} if any(name not in value or value[name] != item for name, item in new.items()) else value
+        fields = {name: self.of(item, {}, depth + 1) for name, item in value.items()}
+        return fields if any(fields[name] is not item for name, item in value.items()) else value
+
+    def _news(self, fields: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        """What the thing with these fields reads now: as the call's own result tells, else as calls of its tool left it before."""
+        if fields.keys() <= self._shown.keys():
+            # The result is the thing itself as the call left it.
+            return self._shown
+        write, arguments = self._write, self._told.call.arguments
+        given = {name: arguments[argument] for name, argument in write.arguments.items() if argument in arguments}
+        shown = {name: value for name, value in self._shown.items() if name in write.changed}
+        new = {**write.constants, **given, **shown}
+        self.is_known &= all(name in new for name in write.changed & fields.keys())
+        return new
 
 
 def _text(fields: Mapping[str, JsonValue], name: str, asked: Mapping[str, str]) -> str | None:
     return canonical(fields[name]) if name in fields else asked.get(name)
-
-
-def _news(fields: Mapping[str, JsonValue], told: Told, write: Write) -> dict[str, JsonValue]:
-    """What the thing with these fields reads after the call: as the call's own result tells, else as calls of its tool left it before."""
-    shown = told.result if isinstance(told.result, dict) else next(iter(rows_of(told.result)), {})
-    if fields.keys() <= shown.keys():
-        # The result is the thing itself as the call left it.
-        return dict(shown)
-    given = {name: told.call.arguments[argument] for name, argument in write.arguments.items() if argument in told.call.arguments}
-    seen = {name: value for name, value in shown.items() if name in write.changed}
-    return {**write.constants, **given, **seen}

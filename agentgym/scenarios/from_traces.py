@@ -40,9 +40,13 @@ class RecordedScenario(Scenario):
     description = "recorded conversations, played again with the tools and customers of the record"
     difficulty: Difficulty = "medium"
 
-    def __init__(self, pack: ScenarioPack, *, patience_turns: int = PATIENCE_TURNS) -> None:
-        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.   patience_turns: of the customer."""
+    def __init__(self, pack: ScenarioPack, *, patience_turns: int = PATIENCE_TURNS, tape: bool = False) -> None:
+        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.   patience_turns: of the customer.
+
+        tape: a call that the case's own recording does not make raises NotOnTape and fails the episode.
+        """
         self._patience_turns = patience_turns
+        self._is_tape = tape
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
         recordings = [read_recording(case.recording) for case in pack.train if case.recording]
@@ -53,10 +57,11 @@ class RecordedScenario(Scenario):
     def tools(self) -> tuple[Tool, ...]:
         return self._tools
 
-    def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
+    def create_environment(self, *, reward: RewardWeights | None = None, tape: bool | None = None) -> ConversationEnv:
+        """tape: as in the scenario, for this environment; None takes the scenario's."""
         playhead = Playhead()
         return ConversationEnv(
-            ToolMocker(self._answers, playhead, tools=self._tools),
+            ToolMocker(self._answers, playhead, tools=self._tools, is_tape=self._is_tape if tape is None else tape),
             RecordedCustomer(playhead, patience_turns=self._patience_turns),
             tools=self._tools,
             draw_case=self.draw_case,
