@@ -90,14 +90,8 @@ def test_an_evaluation_counts_the_episode_as_a_failure_and_goes_on() -> None:
 
 def test_the_mock_counts_on_what_basis_it_answered() -> None:
     env = opened(tape=False)
-    actions: list[Message] = [
-        assistant("", find(0)),
-        assistant("", find(2)),
-        assistant("", find(0, page=2)),
-        assistant("", find(9, page=9)),
-    ]
-    for action in actions:
-        env.step(action)
+    for made in (find(0), find(2), find(0, page=2), find(9, page=9)):
+        env.step(assistant("", made))
     assert counts(env) == AnswerCounts(exact=2, unknown=2)
     env.reset(seed=0, options={"case": PACK.train[0]})
     assert counts(env) == AnswerCounts()
