@@ -1,7 +1,7 @@
 """Results about one thing, put together from the call and from what was told about the thing elsewhere."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -45,13 +45,16 @@ class Completed:
 class RowCompletion:
     """Completes the row that a call asks for: from its arguments, from a row that agrees with it, and from what the tool always says.
 
-    Which rows may be a source is learnt: those that agree in names for which the recordings have shown that the rest then agrees too.
+    Which rows may be a source is learnt: those that agree in names for which the recordings have shown that the rest then agrees too. What
+    the tool always says goes before a row where recorded rows said otherwise, and were wrong.
     """
 
     def __init__(self, shapes: Mapping[str, ResultShape], table: RowTable) -> None:
         self._shapes = shapes
         self._table = table
-        self._proofs: defaultdict[tuple[str, str, frozenset[str]], Proof] = defaultdict(Proof)
+        self._proofs: defaultdict[tuple[str, str], defaultdict[frozenset[str], Proof]] = defaultdict(lambda: defaultdict(Proof))
+        # Fields, by tool, that the tool says the same whatever the source said before: the status of what was cancelled.
+        self._overruled: defaultdict[str, set[str]] = defaultdict(set)
 
     def learn(self, answer: Told, told: Sequence[Told], *, recording: int) -> None:
         """Tries the completion on a recorded call.   told: before in its recording, oldest first."""
@@ -59,9 +62,14 @@ class RowCompletion:
         shape = self._shapes[call.name]
         if not shape.is_single or len(rows) != 1:
             return
+        recorded = {name: canonical(value) for name, value in rows[0].items()}
+        constants = {name for name, value in shape.constants.items() if canonical(value) == recorded.get(name)}
         for completed in self._attempts(call, shape, told, apart_from=recording):
-            right = [canonical(completed.row[name]) == canonical(rows[0].get(name)) for name in completed.taken or completed.row]
-            self._proofs[call.name, completed.source, completed.names].add(sum(right) / len(right))
+            right = {name for name, value in completed.row.items() if canonical(value) == recorded.get(name)}
+            judged = completed.taken or completed.row.keys()
+            self._overruled[call.name] |= constants.difference(right).intersection(judged)
+            share = sum(name in right or name in constants for name in judged) / len(judged)
+            self._proofs[call.name, completed.source][completed.names].add(share)
 
     def complete(self, call: ToolCall, told: Sequence[Told]) -> JsonValue | None:
         """The result, or None when no proven rule gives one.   told: before in this episode, oldest first."""
@@ -74,22 +82,27 @@ class RowCompletion:
         return None
 
     def _attempts(self, call: ToolCall, shape: ResultShape, told: Sequence[Told], apart_from: int | None = None) -> Iterator[Completed]:
-        """Completions by the best row of the episode, then by that of the table, or by no row where none is needed."""
+        """Completions by the best row of the episode, then by that of the table, then by no row where none is needed."""
         given = _given(call, shape)
+        given |= {name: shape.constants[name] for name in self._overruled[call.name] if name not in given}
         missing = [name for name in shape.always if name not in given]
-        if all(name in shape.tends or name in shape.constants for name in missing):
+        if missing:
+            asked = shape.asked(call.arguments)
+            told_rows = (row for each in reversed(told) for row in each.rows)
+            for candidates in (told_rows, self._table.candidates(asked, apart_from=apart_from)):
+                fitting = (row for row in candidates if all(_is_had(name, row.fields, call, shape) for name in missing))
+                if found := best_row(fitting, asked):
+                    yield _completed(call, shape, given, *found)
+        if all(_is_had(name, {}, call, shape) for name in missing):
             yield _completed(call, shape, given, None, frozenset())
-            return
-        asked = shape.asked(call.arguments)
-        told_rows = (row for each in reversed(told) for row in each.rows)
-        for candidates in (told_rows, self._table.candidates(asked, apart_from=apart_from)):
-            fitting = (row for row in candidates if all(_is_had(name, row, call, shape) for name in missing))
-            if found := best_row(fitting, asked):
-                yield _completed(call, shape, given, *found)
 
     def _is_proven(self, tool: str, completed: Completed) -> bool:
-        proofs = (self._proofs.get((tool, completed.source, names)) for names in _parts(completed.names))
-        return any(proof is not None and proof.holds for proof in proofs)
+        """By calls that agreed in the same names; where these are too few, by calls that agreed in some of them."""
+        proofs = self._proofs[tool, completed.source]
+        same = proofs.get(completed.names)
+        if same is not None and same.tries >= PROVEN_BY:
+            return same.holds
+        return any(names <= completed.names and proof.holds for names, proof in proofs.items())
 
 
 def _given(call: ToolCall, shape: ResultShape) -> dict[str, JsonValue]:
@@ -98,8 +111,8 @@ def _given(call: ToolCall, shape: ResultShape) -> dict[str, JsonValue]:
     return given | {name: value for name, value in shape.defaults.items() if name not in call.arguments}
 
 
-def _is_had(name: str, row: Row, call: ToolCall, shape: ResultShape) -> bool:
-    return name in row.fields or name in shape.constants or (name in shape.tends and name in call.arguments)
+def _is_had(name: str, fields: Mapping[str, JsonValue], call: ToolCall, shape: ResultShape) -> bool:
+    return name in fields or name in shape.constants or (name in shape.tends and name in call.arguments)
 
 
 def _completed(call: ToolCall, shape: ResultShape, given: dict[str, JsonValue], row: Row | None, names: frozenset[str]) -> Completed:
@@ -111,10 +124,3 @@ def _completed(call: ToolCall, shape: ResultShape, given: dict[str, JsonValue], 
     return Completed(
         row={name: known[name] for name in shape.fields if name in known}, source=row.tool if row else "", names=names, taken=taken
     )
-
-
-def _parts(names: frozenset[str]) -> Iterable[frozenset[str]]:
-    """The names, then what identifies already without one or more of the others: each alone."""
-    yield names
-    if len(names) > 1:
-        yield from (frozenset((name,)) for name in sorted(names))
