@@ -1,0 +1,1 @@
+"""How far an environment made from traces can be trusted."""
