@@ -21,9 +21,11 @@ MIN_CLUSTERS = 5
 
 
 def rank_correlation(
-    left: Numbers, right: Numbers, clusters: Sequence[str], *, method: Method, seed: int = 0, confidence: float = 0.95
+    left: Numbers, right: Numbers, clusters: Sequence[str], *, method: Method, is_within: bool = False, seed: int = 0, confidence: float = 0.95
 ) -> Estimate:
     """Kendall's tau-b (Kendall 1945, with ties) or Spearman's rho on mid-ranks; from -1 to 1.
+
+    is_within: Kendall's, counting only pairs inside a cluster, so that nothing in which clusters differ has a say.
 
     The interval holds the middle of `RESAMPLES` bootstrap samples of whole clusters (Field and Welsh 2007). Samples in which one side is
     constant have no order and are left out. Where all samples agree, it is the one that `mean_estimate` gives for clusters that agree.
@@ -40,8 +42,10 @@ def rank_correlation(
             f"A rank correlation needs two values on each side; got {len(np.unique(x))} and {len(np.unique(y))} on {len(x)} conversations. "
             "Bring conversations that differ."
         )
-    correlate = _kendall(x, y) if method == "kendall" else _spearman(x, y)
+    correlate = _spearman(x, y) if method == "spearman" else _kendall(x, y, np.equal.outer(index, index) if is_within else None)
     mean = float(correlate(np.ones((1, len(x))))[0])
+    if not np.isfinite(mean):
+        raise InsufficientData("An order inside customers needs a customer with conversations that differ on both sides; there is none.")
     resampled = correlate(_resampled_weights(index, len(labels), seed))
     resampled = resampled[np.isfinite(resampled)]
     error = float(resampled.std(ddof=1))
@@ -77,9 +81,12 @@ def _resampled_weights(index: NDArray[np.intp], clusters: int, seed: int) -> Vec
     return np.asarray(drawn[:, index], dtype=float)
 
 
-def _kendall(x: Vector, y: Vector) -> Correlate:
-    """Tau-b of weighted rows: pairs in the same order less those in the other, by the geometric mean of the pairs that differ."""
-    right, above = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+def _kendall(x: Vector, y: Vector, counted: NDArray[np.bool_] | None) -> Correlate:
+    """Tau-b of weighted rows: pairs in the same order less those in the other, by the geometric mean of the pairs that differ.
+
+    counted: which pairs are, shape (rows, rows); None for all.
+    """
+    right, above = (np.sign(side[:, None] - side) * (1.0 if counted is None else counted) for side in (x, y))
     sides = (right * above, np.abs(right), np.abs(above))
 
     def correlate(weights: Vector) -> Vector:

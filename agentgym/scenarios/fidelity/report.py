@@ -76,7 +76,7 @@ class CustomerFidelity(Value):
 class RankFidelity(Value):
     """Whether the environment pays recorded agents in the order in which the log judges them.
 
-    within: Kendall's tau-b counting only pairs of conversations about the same situation, which no difference in difficulty can feign.
+    within: Kendall's tau-b counting only pairs of conversations of one customer, which no difference between customers can feign.
     reward_of_good, reward_of_bad: means of the environment's reward, by outcome; None where there are none, or scores are asked.
     """
 
