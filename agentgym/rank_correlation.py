@@ -21,7 +21,14 @@ MIN_CLUSTERS = 5
 
 
 def rank_correlation(
-    left: Numbers, right: Numbers, clusters: Sequence[str], *, method: Method, is_within: bool = False, seed: int = 0, confidence: float = 0.95
+    left: Numbers,
+    right: Numbers,
+    clusters: Sequence[str],
+    *,
+    method: Method,
+    is_within: bool = False,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> Estimate:
     """Kendall's tau-b (Kendall 1945, with ties) or Spearman's rho on mid-ranks; from -1 to 1.
 

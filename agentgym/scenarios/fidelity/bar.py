@@ -16,6 +16,7 @@ from agentgym.scenarios.fidelity.report import (
     RankFidelity,
     ToolFidelity,
 )
+from agentgym.statistics import Estimate
 
 
 class FidelityBar(BaseModel):
@@ -34,7 +35,10 @@ class FidelityBar(BaseModel):
     min_world_match: of a declared world, the share of recorded fields in its answers: it computes them, so hardly any may differ.
     length_ratios: the customer's turns, simulated ÷ recorded.   min_order, min_told: with the recorded agent; the departing one asks in an
         order of its own, so of it only `min_told` is asked.
-    min_rank_correlation: Kendall's tau-b of reward and outcome. With a yes-or-no outcome it cannot pass about .7.
+    min_answered: of the departing agent's questions; None asks for nothing, as on the record the recorded words stand in for the agent's,
+        and what it asks at another point is not heard.
+    min_rank_correlation: Kendall's tau-b of reward and outcome; with a yes-or-no outcome it cannot pass about .7.
+    min_rank_clusters: a bootstrap of fewer clusters claims too much (Cameron, Gelbach and Miller 2008).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -53,7 +57,9 @@ class FidelityBar(BaseModel):
     length_ratios: tuple[float, float] = (0.5, 2.0)
     min_order: float = Field(default=0.5, ge=-1, le=1)
     min_told: float = Field(default=0.5, ge=0, le=1)
+    min_answered: float | None = Field(default=None, ge=0, le=1)
     min_rank_correlation: float = Field(default=0.1, ge=-1, le=1)
+    min_rank_clusters: int = Field(default=20, ge=5)
 
 
 def judge_tool(tool: ToolFidelity, bar: FidelityBar) -> Iterator[FidelityCheck]:
@@ -135,13 +141,22 @@ def judge_customer(customer: CustomerFidelity, bar: FidelityBar) -> Iterator[Fid
     )
     if customer.agent == "recorded":
         yield asked.at_least(
-            "order:recorded", customer.order, bar.min_order, f"{to_whom} it tells its facts in an order that agrees {{}} with the record's", repair
+            "order:recorded",
+            customer.order,
+            bar.min_order,
+            f"{to_whom} it tells its facts in an order that agrees with the record's by {{}}",
+            repair,
         )
-    yield asked.at_least(f"facts:{customer.agent}", customer.told, bar.min_told, f"{to_whom} it tells {{}} of the facts that were told", repair)
+    yield asked.at_least(
+        f"facts:{customer.agent}", customer.told, bar.min_told, f"{to_whom} it tells {{}} of the facts that were told", repair
+    )
+    if bar.min_answered is not None and customer.agent == "departing":
+        statement = f"{to_whom} it answers {{}} of the questions at once"
+        yield asked.at_least("answers:departing", customer.answered, bar.min_answered, statement, repair)
 
 
 def judge_ranks(ranks: RankFidelity, bar: FidelityBar) -> Iterator[FidelityCheck]:
-    yield _Asked(part="whole", subject=WHOLE, bar=bar).at_least(
+    yield _Asked(part="whole", subject=WHOLE, bar=bar.model_copy(update={"min_clusters": bar.min_rank_clusters})).at_least(
         f"reward:{ranks.judgement}",
         ranks.kendall,
         bar.min_rank_correlation,
@@ -168,7 +183,8 @@ class _Asked:
     def _check(self, name: str, figure: Figure, ends: tuple[float, float], statement: str, asked: str, repair: str) -> FidelityCheck:
         estimate, few = figure.estimate, self._too_few(figure)
         if estimate is None or few:
-            return self._made(name, "not_measured", f"{name} is not measured: {few or figure.reason}", "", estimate)
+            said = f" It would be {estimate}." if estimate else ""
+            return self._made(name, "not_measured", f"{name} is not measured: {few or figure.reason}{said}", "", estimate)
         # A hair's breadth of rounding is no difference.
         is_reached = ends[0] - 1e-9 <= estimate.mean <= ends[1] + 1e-9
         is_missed = estimate.high < ends[0] - 1e-9 or estimate.low > ends[1] + 1e-9
@@ -178,15 +194,14 @@ class _Asked:
         return self._made(name, outcome, said + open_end, repair if outcome == "failed" else "", estimate)
 
     def _too_few(self, figure: Figure) -> str:
-        clusters = figure.estimate.clusters if figure.estimate else 0
+        """What is missing to tell; empty where nothing is, and where the figure is undefined for another reason."""
+        clusters = figure.estimate.clusters if figure.estimate else self._bar.min_clusters
         if not figure.observations or (figure.observations >= self._bar.min_calls and clusters >= self._bar.min_clusters):
             return ""
-        return (
-            f"{figure.observations} observations of {clusters or 'too few'} customers or conversations; "
-            f"{self._bar.min_calls} of {self._bar.min_clusters} are needed."
-        )
+        of = f" of {clusters} customers or conversations" if figure.estimate else ""
+        return f"only {figure.observations} observations{of}; at least {self._bar.min_calls} of {self._bar.min_clusters} tell."
 
-    def _made(self, name: str, outcome: CheckOutcome, statement: str, repair: str, estimate: object) -> FidelityCheck:
+    def _made(self, name: str, outcome: CheckOutcome, statement: str, repair: str, estimate: Estimate | None) -> FidelityCheck:
         return FidelityCheck(
             name=name,
             part=self._part,
@@ -194,7 +209,7 @@ class _Asked:
             outcome=outcome,
             statement=f"{self._subject}: {statement}",
             repair=repair,
-            estimate=estimate,  # type: ignore[arg-type]
+            estimate=estimate,
         )
 
 

@@ -1,7 +1,7 @@
 """How long a simulated customer talks, and in which order it tells what it knows, beside the customer in the record."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentgym.environments.case import Case
@@ -21,20 +21,26 @@ _FAREWELL = "All done, your request is taken care of."
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """A held-out conversation, its case, and what the case gave when an agent played it."""
+    """A held-out conversation, its case, and what the case gave when an agent played it.
+
+    answered: for each question the agent put for a fact the customer knows, whether the next words told it.
+    """
 
     trace: Trace
     case: Case
     trajectory: Trajectory
+    answered: tuple[bool, ...] = ()
 
 
 class DepartingAgent:
     """Makes the calls a case requires, and asks before each, one by one and the last argument first, for what only the customer knows.
 
     No recorded agent asks in this order, so a customer that reads on in its record answers beside the point.
+    questions: what it asked, each with the value it asked for.
     """
 
     def __init__(self, case: Case, tools: Sequence[Tool]) -> None:
+        self.questions: dict[str, str] = {}
         self._due = list(case.expected_calls)
         self._facts = {canonical(value) for value in case.facts.values()}
         self._schemas = {tool.name: tool.properties for tool in tools}
@@ -51,7 +57,9 @@ class DepartingAgent:
         for name in reversed(call.arguments):
             if (self._made, name) not in self._asked and self._is_untold(call, name, told):
                 self._asked.add((self._made, name))
-                return assistant(f"Could you please tell me the {self._description(call, name)}?")
+                question = f"Could you please tell me the {self._description(call, name)}?"
+                self.questions[question] = canonical(call.arguments[name])
+                return assistant(question)
         self._made += 1
         return assistant("", call)
 
@@ -69,7 +77,17 @@ def play_departing(scenario: Scenario, cases: Sequence[tuple[Trace, Case]], *, s
     environment = scenario.create_environment()
     for trace, case in cases:
         agent = DepartingAgent(case, trace.tools or scenario.tools)
-        yield Played(trace=trace, case=case, trajectory=play_episode(environment, agent, case, seed=seed))
+        trajectory = play_episode(environment, agent, case, seed=seed)
+        yield Played(trace=trace, case=case, trajectory=trajectory, answered=tuple(_answered(trajectory, agent.questions)))
+
+
+def _answered(trajectory: Trajectory, questions: Mapping[str, str]) -> Iterator[bool]:
+    """By the agent's own messages: on the record, the recorded words stand in for them."""
+    spoken = [place for place, message in enumerate(trajectory.messages) if message.role == "assistant"]
+    for action, place in zip(trajectory.actions, spoken[-len(trajectory.actions) :], strict=True):
+        if action.message.content in questions:
+            replies = trajectory.messages[place + 1 : place + 2]
+            yield any(_is_said(questions[action.message.content], canonical(reply.content)) for reply in replies)
 
 
 def customer_fidelity(agent: Agent, played: Sequence[Played]) -> CustomerFidelity:
@@ -78,12 +96,19 @@ def customer_fidelity(agent: Agent, played: Sequence[Played]) -> CustomerFidelit
     turns = [(_turns(each.trajectory.messages), _turns(each.trace.messages)) for each in played]
     orders = [(each.trace.cluster_id, order) for each in played if (order := _order(each)) is not None]
     told = [(each.trace.cluster_id, is_told) for each in played for is_told in _told(each)]
+    answered = [(each.trace.cluster_id, is_answered) for each in played for is_answered in each.answered]
     return CustomerFidelity(
         agent=agent,
         length_ratio=mean([simulated / recorded for simulated, recorded in turns], clusters, of="conversations"),
         length_difference=mean([simulated - recorded for simulated, recorded in turns], clusters, of="conversations"),
-        order=mean([order for _, order in orders], [cluster for cluster, _ in orders], of="conversations in which facts are told one after another", bounds=(-1, 1)),
+        order=mean(
+            [order for _, order in orders],
+            [cluster for cluster, _ in orders],
+            of="conversations in which facts are told one after another",
+            bounds=(-1, 1),
+        ),
         told=share([is_told for _, is_told in told], [cluster for cluster, _ in told], of="facts that the recorded customers told"),
+        answered=share([is_answered for _, is_answered in answered], [cluster for cluster, _ in answered], of="questions for a fact"),
     )
 
 

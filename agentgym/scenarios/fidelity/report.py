@@ -64,6 +64,7 @@ class CustomerFidelity(Value):
 
     length_ratio, length_difference: the customer's turns, simulated against recorded.   order: Kendall's tau-b of the order in which facts
     are told, -1 to 1.   told: of the facts the recorded customer told, the share that the simulated one tells as well.
+    answered: of the departing agent's questions for a fact the customer knows and has not told, the share answered at once.
     """
 
     agent: Agent
@@ -71,6 +72,7 @@ class CustomerFidelity(Value):
     length_difference: Figure
     order: Figure
     told: Figure
+    answered: Figure
 
 
 class RankFidelity(Value):

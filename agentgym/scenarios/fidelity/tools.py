@@ -15,8 +15,8 @@ def tool_fidelities(put: PutCalls) -> tuple[ToolFidelity, ...]:
 
 
 def all_tools_fidelity(put: PutCalls) -> ToolFidelity:
-    """Of all calls together, but those of tools that training does not know where it knows any: nothing there can be answered."""
-    return _fidelity(ALL_TOOLS, put, lambda tool: not put.training_calls or put.training_calls.get(tool, 0) > 0)
+    """Of all calls together, also of tools that training does not know."""
+    return _fidelity(ALL_TOOLS, put, lambda _: True)
 
 
 def _fidelity(name: str, put: PutCalls, is_meant: Callable[[str], bool]) -> ToolFidelity:
@@ -43,7 +43,9 @@ def _fidelity(name: str, put: PutCalls, is_meant: Callable[[str], bool]) -> Tool
         accepted=_share(judged, lambda row: bool(row.is_accepted)),
         known=_share(judged, lambda row: row.is_known),
         covered=_share(judged, lambda row: bool(row.is_accepted) and row.is_known),
-        effects=mean([effect.shown for effect in effects], [effect.cluster_id for effect in effects], of="reads after a write", bounds=(0, 1)),
+        effects=mean(
+            [effect.shown for effect in effects], [effect.cluster_id for effect in effects], of="reads after a write", bounds=(0, 1)
+        ),
     )
 
 
