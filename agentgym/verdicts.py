@@ -136,6 +136,16 @@ class WaivedLiveTest(_Value):
     reason: str = Field(min_length=1)
 
 
+class WaivedFidelity(_Value):
+    """Leave to train in an environment that fell below the bar; the registry's history keeps the reason.
+
+    failed: the checks that it failed, in words.
+    """
+
+    reason: str = Field(min_length=1)
+    failed: tuple[str, ...] = Field(min_length=1)
+
+
 class Arm(_Value):
     """What one variant of an A/B test has served so far.
 

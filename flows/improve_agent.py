@@ -11,6 +11,7 @@ from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
 from agentgym.training.warm_start import ImitationConfig
 from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
+from tasks.fidelity import Fidelity, measure_environment, require_fidelity
 from tasks.ray_job import stop_jobs
 from tasks.registry import bootstrap_champion, find_champion, find_incumbent, promote_version, register_version
 from tasks.scenarios import synthesize_scenario
@@ -31,6 +32,7 @@ class Improvement(BaseModel):
 
     ingested: Ingested
     pack: ArtifactRef
+    fidelity: Fidelity
     incumbent: ModelVersion
     challenger: ModelVersion
     incumbent_report: ArtifactRef
@@ -53,12 +55,14 @@ def improve_agent(
     agent: str = "agent",
     seed: int = 0,
     waive_live_test: str | None = None,
+    waive_fidelity: str | None = None,
 ) -> Improvement:
     """Learns from the source and puts the result before the gate.
 
     source: None for the conversations that were served.   scenario: the world the logs are from; `recorded` makes one from them.
     imitation: of a planner.   training: None for what suits the scenario; it says which policy learns.
     waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
+    waive_fidelity: why anything may be trained in an environment below the bar of fidelity; without a reason it is refused.
     """
     settings = read_settings()
     source = source or collect_served(agent, settings)
@@ -66,12 +70,14 @@ def improve_agent(
     snapshot = ingested.snapshot
     training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)
+    fidelity = measure_environment(snapshot, pack, settings)
+    waived = require_fidelity(fidelity, waive_fidelity, settings)
     start = imitate_agent(snapshot, imitation, training.learner, seed, settings)
     teacher = _require_champion(agent, settings).checkpoint if training.method == "distill" else None
     trained = train_policy(pack, start, snapshot, teacher, training, settings)
 
     _ensure_champion(agent, start, snapshot, pack, settings)
-    challenger = register_version(agent, trained, snapshot, pack, f"{training.method} from imitation", settings)
+    challenger = register_version(agent, trained, snapshot, pack, f"{training.method} from imitation", settings, fidelity.report, waived)
     incumbent = find_incumbent(agent, challenger, settings)
 
     baselines = evaluate_baselines(snapshot, pack, settings)
@@ -79,11 +85,12 @@ def improve_agent(
     challenger_report = evaluate_checkpoint(challenger.checkpoint, pack, f"version {challenger.version}", seed, settings)
     gate = decide_on_promotion(challenger_report, incumbent_report, settings)
     if gate.promote:
-        promote_version(agent, gate.decision, waive_live_test, settings)
+        promote_version(agent, gate.decision, waive_live_test, settings, waived)
 
     return Improvement(
         ingested=ingested,
         pack=pack,
+        fidelity=fidelity,
         incumbent=incumbent,
         challenger=challenger,
         incumbent_report=incumbent_report,

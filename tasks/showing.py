@@ -4,13 +4,15 @@ import base64
 import io
 from collections.abc import Sequence
 
+from agentgym.scenarios.fidelity.report import FidelityReport, by_weight
+from agentgym.scenarios.fidelity.table import TOOL_COLUMNS, tool_rows
 from agentgym.statistics import Estimate
 from agentgym.traces.balance import SplitBalance
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
 from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
 
-SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
+SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?", "not_measured": "–"}
 
 
 def evaluation_table(reports: Sequence[EvaluationReport]) -> list[dict[str, str]]:
@@ -30,6 +32,13 @@ def decision_markdown(decision: PromotionDecision) -> str:
     champion = decision.champion.name if decision.champion else "no champion"
     lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in decision.checks]
     return "\n".join([f"# {decision.verdict}: {decision.challenger.name} against {champion}", "", *lines])
+
+
+def fidelity_markdown(report: FidelityReport) -> str:
+    """The verdict, every check in words, and a row for each tool."""
+    lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement} {check.repair}".rstrip() for check in by_weight(report.checks)]
+    rows = [f"| {' | '.join(cells)} |" for cells in (TOOL_COLUMNS, ["---"] * len(TOOL_COLUMNS), *tool_rows(report))]
+    return "\n".join([f"# Fidelity of {report.scenario}: {report.verdict.replace('_', ' ')}", "", *rows, "", *lines])
 
 
 def ab_test_table(report: ABTestReport) -> list[dict[str, str]]:

@@ -168,6 +168,9 @@ def improve(
     agent: Agent = "agent",
     redact: Redact = True,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
+    waive_fidelity: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Train in an environment that answers otherwise than the log; it is refused else.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Learn from conversation logs and put the result before the gate. Ends with 4 when the answer is no or not yet."""
@@ -183,6 +186,7 @@ def improve(
         seed=seed,
         agent=agent,
         waive_live_test=waive_live_test,
+        waive_fidelity=waive_fidelity,
         is_json=json,
     )
 

@@ -27,6 +27,7 @@ def run_improve(
     seed: int,
     agent: str,
     waive_live_test: str | None,
+    waive_fidelity: str | None,
     is_json: bool,
 ) -> None:
     """asked: fields of the training's configuration, in place of what suits the scenario."""
@@ -43,7 +44,13 @@ def run_improve(
 
         with watching(run.screen) as times:
             improvement = improve_agent(
-                source, scenario=scenario, training=training, agent=agent, seed=seed, waive_live_test=waive_live_test
+                source,
+                scenario=scenario,
+                training=training,
+                agent=agent,
+                seed=seed,
+                waive_live_test=waive_live_test,
+                waive_fidelity=waive_fidelity,
             )
         summary = improvement_json(improvement, run.settings) | {"stages": [asdict(time) for time in times]}
         show_improvement(improvement, run.settings, run.screen)
@@ -56,8 +63,10 @@ def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str
     """`evaluation` is that of the version that stands after the decision: the challenger where it was accepted, else the incumbent."""
     from agentgym.cli.summaries import decision_json, evaluation_json, version_json
     from tasks.evaluation import read_decision, read_reports
+    from tasks.fidelity import read_fidelity
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
+    fidelity = read_fidelity(improvement.fidelity, settings)
     evaluations = {
         "challenger": version_json(improvement.challenger) | {"evaluation": evaluation_json(challenger, baselines)},
         "incumbent": version_json(improvement.incumbent) | {"evaluation": evaluation_json(incumbent, baselines)},
@@ -69,14 +78,22 @@ def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str
         "evaluation": standing["evaluation"],
         "decision": decision_json(read_decision(improvement.gate, settings)),
         "traces": improvement.ingested.counts,
+        "fidelity": {
+            "verdict": fidelity.verdict,
+            "failed": [check.statement for check in fidelity.failed_checks],
+            "report": improvement.fidelity.report.uri,
+        },
     }
 
 
 def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen) -> None:
+    from agentgym.cli.fidelity import verdict_line
     from agentgym.cli.summaries import decision_lines, report_table
     from tasks.evaluation import read_decision, read_reports
+    from tasks.fidelity import read_fidelity
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
     decision = read_decision(improvement.gate, settings)
+    screen.show(verdict_line(read_fidelity(improvement.fidelity, settings)), "")
     screen.show(report_table([*baselines, incumbent, challenger], slices=decision.primary_metric))
     screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

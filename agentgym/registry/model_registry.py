@@ -25,7 +25,7 @@ from agentgym.registry.gates import (
 from agentgym.registry.ledger import ALIASES, Alias, HistoryEntry, Ledger, LockedLedger, Pointer, Standing, history_url_beside
 from agentgym.store import ArtifactRef
 from agentgym.tracking import mlflow_answering, open_mlflow
-from agentgym.verdicts import ABTestReport, PromotionDecision, Subject, WaivedLiveTest
+from agentgym.verdicts import ABTestReport, PromotionDecision, Subject, WaivedFidelity, WaivedLiveTest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +40,7 @@ class Lineage(BaseModel):
     snapshot_digest, pack_digest: None when it was not learned here.   snapshot_uri, pack_uri: where they were kept; None when nobody can
     read them again.   report_digest, run_id: of the evaluation and of the MLflow training run; None when there was none.
     policy: the kind its checkpoint's manifest says, which only an upstream has to tell.
+    fidelity_digest: of the report on the environment it was trained in.   waived_fidelity: why it was trained below the bar all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,8 @@ class Lineage(BaseModel):
     report_digest: str | None = None
     run_id: str | None = None
     policy: str | None = None
+    fidelity_digest: str | None = None
+    waived_fidelity: str | None = None
 
 
 class ModelVersion(BaseModel):
@@ -148,14 +151,18 @@ class ModelRegistry:
         self.align_aliases()
         return self.version(version.version)
 
-    def promote_challenger(self, decision: PromotionDecision) -> ModelVersion:
-        """Makes the version the decision speaks of the challenger. Raises Refused unless it says so, against the present champion."""
+    def promote_challenger(self, decision: PromotionDecision, *, waived_fidelity: WaivedFidelity | None = None) -> ModelVersion:
+        """Makes the version the decision speaks of the challenger. Raises Refused unless it says so, against the present champion.
+
+        waived_fidelity: kept in the history, of a version that was trained in an environment below the bar.
+        """
         with self._ledger.locked() as ledger:
             version = self._version_of(decision.challenger)
             if not was_challenged(ledger, decision, version.pointer):
                 require_offline_verdict(decision, ledger.standing)
                 standing = ledger.standing.model_copy(update={"challenger": version.pointer})
-                ledger.append("challenge", standing, in_words(decision), at=self._clock(), decision=decision)
+                waived = f"Fidelity waived: {waived_fidelity.reason} " if waived_fidelity else ""
+                ledger.append("challenge", standing, waived + in_words(decision), at=self._clock(), decision=decision)
         self.align_aliases()
         return version
 
