@@ -6,7 +6,7 @@ does what the customer asks for, but by accident.
 
 import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -130,23 +130,6 @@ class ReadsTheMock:
         start = _chance(conversation, tool.name)
         candidates = (known[(start + step) % len(known)] for step in range(len(known)))
         return next((call for owner, call in candidates if owner != customer), None)
-
-
-@dataclass(frozen=True)
-class MajorityAction:
-    """Calls the tool that is due most often, once each time the customer speaks: what a predictor without skill does, beside talking."""
-
-    tool: str
-
-    @classmethod
-    def of(cls, cases: Sequence[Case]) -> "MajorityAction":
-        """`tool` is empty where no case calls for one: then it talks."""
-        called = Counter(call.name for case in cases for call in case.expected_calls)
-        return cls(called.most_common(1)[0][0] if called else "")
-
-    def act(self, conversation: Conversation) -> Action:
-        tool = next((tool for tool in conversation.tools if tool.name == self.tool), None)
-        return _call([(tool, conversation)]) if tool is not None and _is_asked(conversation) else _say("")
 
 
 def _say(words: str) -> Action:
