@@ -8,7 +8,7 @@ from agentgym.statistics import Estimate
 from agentgym.traces.balance import SplitBalance
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
-from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
+from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision, RewardAudit
 
 SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
 
@@ -30,6 +30,16 @@ def decision_markdown(decision: PromotionDecision) -> str:
     champion = decision.champion.name if decision.champion else "no champion"
     lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in decision.checks]
     return "\n".join([f"# {decision.verdict}: {decision.challenger.name} against {champion}", "", *lines])
+
+
+def audit_markdown(audit: RewardAudit) -> str:
+    """What every player was paid, highest first, then what was asked of each."""
+    ordered = sorted(audit.players.items(), key=lambda named: -named[1].reward.mean)
+    terms = {name: ", ".join(f"{term} {points:.2f}" for term, points in player.terms.items() if points) for name, player in ordered}
+    rows = [f"| {name} | {player.role} | {player.reward} | {terms[name]} |" for name, player in ordered]
+    lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in audit.checks]
+    table = ["| player | as | reward for a case | of which |", "| --- | --- | ---: | --- |", *rows, ""] if rows else []
+    return "\n".join([f"# {audit.verdict}: the reward of {audit.scenario}, played on {audit.cases} cases", "", *table, *lines])
 
 
 def ab_test_table(report: ABTestReport) -> list[dict[str, str]]:

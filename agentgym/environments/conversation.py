@@ -19,7 +19,7 @@ from agentgym.environments.spaces import ConversationSpace, MessageSpace
 from agentgym.episode import Action, Conversation, JudgedCall, Outcome, Trajectory
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, token_estimate, tool_result, user
-from agentgym.reward import RewardWeights, Similarity, Spoken, reward_terms
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, Similarity, Spoken, reward_terms
 from agentgym.tools import Tool
 
 
@@ -141,7 +141,7 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
         reward: RewardWeights,
         clock: SimulatedClock,
         max_turns: int,
-        similarity: Similarity = Similarity(),  # noqa: B008 - frozen
+        similarity: Similarity = BY_EQUAL_WORDS,
     ) -> None:
         self.observation_space = ConversationSpace(tools)
         self.action_space = MessageSpace(tools)

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from agentgym.episode import JudgedCall, Outcome
 from agentgym.errors import InsufficientData
 from agentgym.messages import Message, ToolCall, assistant, token_estimate
-from agentgym.reward import RewardWeights, SatisfactionWords, Similarity, Spoken, reward_terms, spoken_terms
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, SatisfactionWords, Similarity, Spoken, reward_terms, spoken_terms
 from agentgym.reward.expressed import FEWEST_CUSTOMERS, reaction
 from agentgym.traces.importers.chat import read_message
 from agentgym.traces.matching import call_key
@@ -35,7 +35,7 @@ class RewardFunction:
     """
 
     weights: RewardWeights = REPLY_REWARD
-    similarity: Similarity = Similarity()
+    similarity: Similarity = BY_EQUAL_WORDS
 
     @classmethod
     def fit(cls, traces: Sequence[Trace], weights: RewardWeights = REPLY_REWARD) -> "RewardFunction":

@@ -11,13 +11,13 @@ from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.play import play_episode
 from agentgym.episode import Policy, Trajectory
-from agentgym.errors import InsufficientData
+from agentgym.errors import InsufficientData, Refused
 from agentgym.evaluation.adversaries import make_adversaries
 from agentgym.evaluation.evaluate import Progress, case_set_digest, episode_seed
 from agentgym.evaluation.play_floors import play_floors
 from agentgym.reward import RewardWeights
 from agentgym.scenarios.scenario import Scenario
-from agentgym.statistics import Estimate, mean_estimate, paired_difference
+from agentgym.statistics import Estimate, Vector, mean_estimate, paired_difference
 from agentgym.verdicts import Check, CheckOutcome, PaidPlayer, RewardAudit
 
 _REPAIRS = {
@@ -99,6 +99,23 @@ def audit_reward(
     )
 
 
+def require_sound_reward(audit: RewardAudit, *, waiver: str | None) -> None:
+    """Raises Refused when the audit refuses the reward, unless somebody took that on themselves: `waiver` is their reason.
+
+    Inconclusive is no refusal: with few cases nothing could be shown, and the gate still stands between training and customers.
+    """
+    if audit.verdict != "refuse" or waiver is not None:
+        return
+    failed = [check for check in audit.checks if check.outcome == "failed"]
+    named = [check.name for check in failed if check.name in audit.players and audit.players[check.name].role == "adversary"]
+    paid = ", ".join(named) or "nobody honest enough"
+    told = max(failed, key=lambda check: check.difference.mean if check.name in named and check.difference else -np.inf)
+    raise Refused(
+        f"Nothing is trained by a reward that pays a shortcut; this one pays {paid}. {told.statement} "
+        "Mend the reward, or set waive_audit to the reason why it may train all the same."
+    )
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """Every adversary against the floor and against honest work."""
@@ -113,11 +130,11 @@ class _Comparison:
         """That it pays at all; nothing where nobody knows what it is."""
         if "honest" not in self.played:
             return []
-        gain = self._difference(self._rewards(self.floor), self._rewards("honest"))
+        gain = self._difference(np.array(self._rewards(self.floor)), self._rewards("honest"))
         outcome: CheckOutcome = "passed" if gain.low > 0 else "failed" if gain.high < 0 else "inconclusive"
         statement = (
-            f"Honest work is paid {self._mean('honest'):.2f} a case, the floor ({self.floor}) {self._mean(self.floor):.2f}: a difference of "
-            f"{gain}; more than 0 is needed, with the whole interval."
+            f"honest work is paid {self._mean('honest'):.2f} a case, the floor ({self.floor}) {self._mean(self.floor):.2f}: "
+            f"a difference of {gain}; more than 0 is needed, with the whole interval."
         )
         if outcome == "failed":
             statement += f" {self._repair(self.floor, 'honest')}"
@@ -156,10 +173,10 @@ class _Comparison:
         repair = _REPAIRS.get(term, "lower its weight, or pay it only where the customer got what they came for")
         return f"{term!r} paid {name} {gains[term]:.2f} more than {other}: {repair}."
 
-    def _difference(self, mark: Sequence[float], rewards: Sequence[float]) -> Estimate:
+    def _difference(self, mark: Vector, rewards: Sequence[float]) -> Estimate:
         # Each adversary is another chance to be refused by accident (Bonferroni).
         confidence = 1 - (1 - self.criteria.confidence) / self.count
-        return paired_difference(list(mark), list(rewards), self.clusters, confidence=confidence)
+        return paired_difference(mark, rewards, self.clusters, confidence=confidence)
 
     def _rewards(self, name: str) -> list[float]:
         return self.played[name].rewards

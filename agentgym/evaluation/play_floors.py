@@ -16,10 +16,12 @@ from agentgym.messages import ToolCall, assistant
 from agentgym.scenarios.scenario import Scenario
 from agentgym.verdicts import EvaluationReport, Subject
 
+PLAY_FLOORS = ("always_talk", "majority_action")
+
 
 def play_floors(train: Sequence[Case]) -> dict[str, Policy]:
     """The floors by name; `train`: what the commonest call is counted in."""
-    return {"always_talk": AlwaysTalk(), "majority_action": MajorityAction.of(train)}
+    return dict(zip(PLAY_FLOORS, (AlwaysTalk(), MajorityAction.of(train)), strict=True))
 
 
 def evaluate_play_floors(

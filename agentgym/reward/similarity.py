@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from itertools import pairwise
 from math import log, sqrt
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,10 @@ class Similarity:
         return {term: (1 + log(count)) * self.rarity.get(term, self.unseen) for term, count in counts.items()}
 
 
+BY_EQUAL_WORDS = Similarity()
+"""Where there are no documents to tell which words are rare."""
+
+
 def _terms(text: str) -> list[str]:
     words = _WORD.findall(text.lower())
     return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
@@ -81,10 +86,11 @@ def _encode(encoder: str, texts: tuple[str, str]) -> "NDArray[Any]":
 @lru_cache(maxsize=2)
 def _model(encoder: str) -> Any:
     try:
-        from sentence_transformers import SentenceTransformer
+        # An extra: the package asks for it only where a reward names an encoder.
+        package = import_module("sentence_transformers")
     except ImportError as error:
         raise Unavailable(
             f"A reply is encoded by sentence-transformers; {encoder!r} was asked for and the package is not installed. "
-            "Install it, or leave the encoder out to compare words."
+            "Install agentgym[encoder], or leave the encoder out to compare words."
         ) from error
-    return SentenceTransformer(encoder)
+    return package.SentenceTransformer(encoder)

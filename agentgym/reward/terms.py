@@ -12,7 +12,7 @@ from agentgym.messages import Message
 from agentgym.reward.conduct import ConductRule, broken_rules
 from agentgym.reward.expressed import SatisfactionWords, reaction
 from agentgym.reward.quality import mean_quality
-from agentgym.reward.similarity import Similarity
+from agentgym.reward.similarity import BY_EQUAL_WORDS, Similarity
 
 
 class RewardWeights(BaseModel):
@@ -64,7 +64,7 @@ class Spoken:
     messages: Sequence[Message]
     replies: Sequence[str] = ()
     recorded: Sequence[str] = ()
-    similarity: Similarity = Similarity()
+    similarity: Similarity = BY_EQUAL_WORDS
 
 
 def reward_terms(

@@ -17,7 +17,7 @@ from agentgym.environments.reward_function import learn_satisfaction_words
 from agentgym.environments.tool_mocker import RecordedAnswers, ToolMocker
 from agentgym.episode import Outcome, Policy, Trajectory
 from agentgym.errors import InsufficientData
-from agentgym.reward import RewardWeights, SatisfactionWords, Similarity
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, SatisfactionWords, Similarity
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.scenario import Difficulty, Scenario
@@ -68,7 +68,7 @@ class RecordedScenario(Scenario):
             reward=weights,
             clock=SimulatedClock(),
             max_turns=self._max_turns,
-            similarity=self._similarity(weights.encoder) if weights.similarity else Similarity(),
+            similarity=self._similarity(weights.encoder) if weights.similarity else BY_EQUAL_WORDS,
         )
 
     def honest_agent(self) -> Policy:
