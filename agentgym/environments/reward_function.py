@@ -61,11 +61,16 @@ class RewardFunction:
         response: words; a message, or one in OpenAI's chat form; or messages, those of the customer and the tools among them.
         ground_truth: a good response in any of these forms, or a whole conversation. One that failed is no example: then, and without any,
         only what the response is by itself is known.
+        Words alone are held against the reply they are most like, messages against all of them.
         Calls are judged where both sides are messages: words alone can make none. A call is right when the ground truth makes it too, with
         the same arguments, each as often as there.
         """
         said, good = _messages(response), _messages(ground_truth)
-        spoken = Spoken(messages=said, replies=_replies(said), recorded=_replies(good), similarity=self.similarity)
+        replies, recorded = _replies(said), _replies(good)
+        if isinstance(response, str) and recorded:
+            # One reply answers one turn of a conversation: the one it is most like.
+            recorded = [max(recorded, key=lambda reply: self.similarity.between(response, reply))]
+        spoken = Spoken(messages=said, replies=replies, recorded=recorded, similarity=self.similarity)
         if isinstance(response, str) or isinstance(ground_truth, str) or not good:
             return spoken_terms(spoken, self.weights, is_success=None)
         calls, missing = _judged(said, good)
@@ -84,15 +89,19 @@ class RewardFunction:
 def learn_satisfaction_words(traces: Iterable[Trace]) -> SatisfactionWords:
     """The lexicon behind `expressed_satisfaction`: from scores where enough conversations have one, else from outcomes.
 
-    Raises InsufficientData when there are too few of both, or all are alike.
+    Raises InsufficientData when there are too few of both, all are alike, or the words do not tell them apart.
     """
     known = [trace for trace in traces if trace.satisfaction_score is not None or trace.outcome is not None]
     scored = [trace for trace in known if trace.satisfaction_score is not None]
     if len(scored) >= FEWEST_CUSTOMERS:
         levels = [(trace.satisfaction_score - 1) / 4 for trace in scored if trace.satisfaction_score is not None]
-        return SatisfactionWords.fit([reaction(trace.messages) for trace in scored], levels)
+        return _learned(scored, levels)
     ended = [trace for trace in known if trace.outcome is not None]
-    return SatisfactionWords.fit([reaction(trace.messages) for trace in ended], [float(trace.outcome not in _FAILED) for trace in ended])
+    return _learned(ended, [float(trace.outcome not in _FAILED) for trace in ended])
+
+
+def _learned(traces: Sequence[Trace], levels: Sequence[float]) -> SatisfactionWords:
+    return SatisfactionWords.fit([reaction(trace.messages) for trace in traces], levels, [trace.cluster_id for trace in traces])
 
 
 def _messages(said: Said | Trace | None) -> tuple[Message, ...]:
