@@ -7,8 +7,8 @@ from itertools import pairwise
 from agentgym.messages import Message
 
 FEWEST_WORDS, MOST_WORDS = 2, 150
-# The same run of words twice in one reply is a loop, not an emphasis.
-_REPEATED_WORDS = 5
+# The same run of so many words twice in one reply is a loop; shorter ones repeat in honest lists of flights or offers.
+_REPEATED_WORDS = 12
 _PLACEHOLDER = re.compile(
     r"\{\{?\s*[\w.]+\s*\}?\}|\[(?:your |the |customer'?s? |insert |agent )[\w ]+\]|<(?:[a-z]+_[a-z_]+|name|date|amount)>|\blorem ipsum\b"
     r"|\bundefined\b|\bNaN\b|\bNone\b(?=[\s,.]*$)",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, Self
@@ -11,10 +12,10 @@ from typing import Any, Literal, Self
 import torch
 
 from agentgym.errors import InvalidInput
-from agentgym.evaluation.audit import audit_reward, require_sound_reward
 from agentgym.evaluation.play_floors import evaluate_play_floors
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
 from agentgym.statistics import Estimate
+from agentgym.training.auditing import audit_training
 from agentgym.training.conclusion import convergence_episode, readiness, readiness_checks
 from agentgym.training.config import Method, TrainingConfig
 from agentgym.training.diagnosis import findings_of
@@ -102,25 +103,14 @@ class Trainer:
         began, now = monotonic(), datetime.now(UTC)
         material = gather_material(self.config)
         on_progress(TrainingProgress(stage="conversations", done=1, total=1))
-        audit = self._audit(material, on_progress) if self.config.reads_reward else None
+        on_player = partial(_report_player, on_progress)
+        audit = audit_training(material, self.config, on_progress=on_player)
         self.folder = self.folder or RunFolder.create(self.config, now=now)
         started_at = self.folder.write_environment(device=self.device, now=now)
         run = _Run(self.config, self.device, self.folder, material, on_progress)
         start = run.start(self._start)
         trained = run.learn(start, self._teacher, self._ray_address)
         return run.conclude(start, trained, audit, began=began, started_at=started_at)
-
-    def _audit(self, material: TrainingMaterial, on_progress: OnProgress) -> RewardAudit:
-        assert self.config.seed is not None, "a trainer draws its seed at once"
-        audit = audit_reward(
-            material.world,
-            material.pack.train,
-            reward=self.config.reward,
-            seed=self.config.seed,
-            on_progress=lambda done, total: on_progress(TrainingProgress(stage="audit", done=done, total=total)),
-        )
-        require_sound_reward(audit, waiver=self.config.waive_audit)
-        return audit
 
 
 class _Run:
@@ -247,6 +237,10 @@ class _Run:
         write_weights(policy.network, {name.removeprefix(WEIGHTS): tensors[name] for name in tensors if name.startswith(WEIGHTS)})
         self.folder.write_checkpoint(start.with_weights_of(policy, training={"iterations": point.state.iteration}))
         self.folder.write_resume_point(point)
+
+
+def _report_player(on_progress: OnProgress, done: int, total: int) -> None:
+    on_progress(TrainingProgress(stage="audit", done=done, total=total))
 
 
 def _metrics(

@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from agentgym.environments.declaration import World
 from agentgym.messages import Message, ToolCall, assistant, tool_result, user
 from agentgym.reward import ConductRule, broken_rules
+from agentgym.scenarios.registry import load_world
 
 CHECK, REFUND = ToolCall(name="check_payment"), ToolCall(name="refund")
 NO_PROMISE = ConductRule(name="no promise", never_says=r"\brefund is approved", until="check_payment")
@@ -48,6 +50,16 @@ def test_only_the_agents_words_are_held_to_a_rule() -> None:
 def test_broken_rules_are_named_in_their_order() -> None:
     conversation = (user("Hi"), assistant("Your refund is approved."), *called(REFUND))
     assert broken_rules([GREETS, HOW_LONG, NO_PROMISE], conversation) == ("greets", "how long", "no promise")
+
+
+def test_a_world_declares_rules_about_tools_it_has() -> None:
+    world = load_world("customer_support").world.model_dump(by_alias=True)
+    rules = [{"name": "check first", "never_calls": "refund", "until": "check_payment"}]
+    declared = World.model_validate({**world, "reward": {"guidelines": 5, "rules": rules}})
+    assert declared.reward.rules[0].until == "check_payment"
+    rules[0]["until"] = "check_paymant"
+    with pytest.raises(ValidationError, match="rule 'check first' names the tool 'check_paymant', which the world does not declare"):
+        World.model_validate({**world, "reward": {"guidelines": 5, "rules": rules}})
 
 
 @pytest.mark.parametrize(
