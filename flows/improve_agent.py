@@ -10,6 +10,7 @@ from agentgym.store import ArtifactRef
 from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
 from agentgym.training.warm_start import ImitationConfig
+from tasks.audit import Audited, audit_reward, require_audited
 from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
 from tasks.fidelity import Fidelity, measure_environment, require_fidelity
 from tasks.ray_job import stop_jobs
@@ -25,6 +26,7 @@ BOOTSTRAP_REASON = "First version of this agent: it imitates what the agent did 
 class Improvement(BaseModel):
     """What a turn of the loop leaves behind, by reference.
 
+    audit: of the reward; None where the method reads none.
     incumbent: the champion that the challenger was judged against.   baselines: reports on the logs themselves, or on simple predictors.
     """
 
@@ -33,6 +35,7 @@ class Improvement(BaseModel):
     ingested: Ingested
     pack: ArtifactRef
     fidelity: Fidelity
+    audit: Audited | None
     incumbent: ModelVersion
     challenger: ModelVersion
     incumbent_report: ArtifactRef
@@ -60,7 +63,7 @@ def improve_agent(
     """Learns from the source and puts the result before the gate.
 
     source: None for the conversations that were served.   scenario: the world the logs are from; `recorded` makes one from them.
-    imitation: of a planner.   training: None for what suits the scenario; it says which policy learns.
+    imitation: of a planner.   training: None for what suits the scenario; it says which policy learns, and by which reward.
     waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
     waive_fidelity: why anything may be trained in an environment below the bar of fidelity; without a reason it is refused.
     """
@@ -72,6 +75,8 @@ def improve_agent(
     pack = synthesize_scenario(snapshot, scenario, settings)
     fidelity = measure_environment(snapshot, pack, settings)
     waived = require_fidelity(fidelity, waive_fidelity, settings)
+    audit = audit_reward(pack, training.reward, seed, settings) if training.reads_reward else None
+    require_audited(audit, training.waive_audit, settings)
     start = imitate_agent(snapshot, imitation, training.learner, seed, settings)
     teacher = _require_champion(agent, settings).checkpoint if training.method == "distill" else None
     trained = train_policy(pack, start, snapshot, teacher, training, settings)
@@ -91,6 +96,7 @@ def improve_agent(
         ingested=ingested,
         pack=pack,
         fidelity=fidelity,
+        audit=audit,
         incumbent=incumbent,
         challenger=challenger,
         incumbent_report=incumbent_report,

@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict
 
 from agentgym.evaluation.held_out import assess_logs, evaluate_floors, evaluate_held_out, held_out_recordings
+from agentgym.evaluation.play_floors import evaluate_play_floors
 from agentgym.evaluation.promotion import PromotionCriteria, decide_promotion
 from agentgym.policies.checkpoint import load_policy
 from agentgym.scenarios.from_traces import RECORDED
@@ -51,12 +52,15 @@ def evaluate_checkpoint(checkpoint: ArtifactRef, pack: ArtifactRef, name: str, s
 
 @cached_step
 def evaluate_baselines(snapshot: ArtifactRef, pack: ArtifactRef, settings: Settings) -> list[ArtifactRef]:
-    """What a version is seen beside: the agent in the logs where there is a world to judge it in, else predictors without skill."""
+    """What a version is seen beside: where there is a world to play in, the agent in the logs and players without skill; else predictors
+    without skill."""
     dataset, cases = read_snapshot(snapshot, settings), read_pack(pack, settings)
     if cases.scenario == RECORDED:
         reports = evaluate_floors(dataset.train, held_out_recordings(cases), cases, train_digest=snapshot.digest)
     else:
-        reports = [assess_logs((*dataset.train, *dataset.held_out), load_world(cases.scenario), log_digest=snapshot.digest)]
+        world = load_world(cases.scenario)
+        logs = assess_logs((*dataset.train, *dataset.held_out), world, log_digest=snapshot.digest)
+        reports = [logs, *evaluate_play_floors(world, cases.train, cases.held_out, train_digest=snapshot.digest, seed=0)]
     return [write_value(report, settings) for report in reports]
 
 

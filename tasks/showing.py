@@ -10,7 +10,7 @@ from agentgym.statistics import Estimate
 from agentgym.traces.balance import SplitBalance
 from agentgym.traces.validation import ValidatedTraces
 from agentgym.training.result import IterationMetrics
-from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision
+from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision, RewardAudit
 
 SIGNS = {"passed": "✓", "failed": "✗", "inconclusive": "?", "not_measured": "–"}
 
@@ -39,6 +39,16 @@ def fidelity_markdown(report: FidelityReport) -> str:
     lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement} {check.repair}".rstrip() for check in by_weight(report.checks)]
     rows = [f"| {' | '.join(cells)} |" for cells in (TOOL_COLUMNS, ["---"] * len(TOOL_COLUMNS), *tool_rows(report))]
     return "\n".join([f"# Fidelity of {report.scenario}: {report.verdict.replace('_', ' ')}", "", *rows, "", *lines])
+
+
+def audit_markdown(audit: RewardAudit) -> str:
+    """What every player was paid, highest first, then what was asked of each."""
+    ordered = sorted(audit.players.items(), key=lambda named: -named[1].reward.mean)
+    terms = {name: ", ".join(f"{term} {points:.2f}" for term, points in player.terms.items() if points) for name, player in ordered}
+    rows = [f"| {name} | {player.role} | {player.reward} | {terms[name]} |" for name, player in ordered]
+    lines = [f"- {SIGNS[check.outcome]} **{check.name}**: {check.statement}" for check in audit.checks]
+    table = ["| player | as | reward for a case | of which |", "| --- | --- | ---: | --- |", *rows, ""] if rows else []
+    return "\n".join([f"# {audit.verdict}: the reward of {audit.scenario}, played on {audit.cases} cases", "", *table, *lines])
 
 
 def ab_test_table(report: ABTestReport) -> list[dict[str, str]]:

@@ -9,7 +9,21 @@ from typer.exceptions import TyperException
 
 from agentgym import __version__
 from agentgym.cli.commands import ab, keys, models, scenarios, traces
-from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
+from agentgym.cli.options import (
+    Agent,
+    BaseModel,
+    Episodes,
+    Format,
+    Json,
+    Limit,
+    MappingFile,
+    Method,
+    Policy,
+    Redact,
+    Seed,
+    WaiveAudit,
+    given,
+)
 from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(
@@ -69,6 +83,7 @@ def train(
     gpu: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps; auto.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Start from `champion`, a version, or the folder of a run.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who is distilled: `champion`, a version, or the folder of a run.")] = None,
+    waive_audit: WaiveAudit = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Go on with a run that was interrupted, as it was configured.")
     ] = None,
@@ -92,6 +107,7 @@ def train(
         "policy": policy,
         "base_model": base_model,
         "gpu": gpu,
+        "waive_audit": waive_audit,
     }
     run_train(
         {named for named in (name, scenario) if named},
@@ -167,6 +183,7 @@ def improve(
     seed: Seed = 0,
     agent: Agent = "agent",
     redact: Redact = True,
+    waive_audit: WaiveAudit = None,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
     waive_fidelity: Annotated[
         str | None, typer.Option(metavar="REASON", help="Train in an environment that answers otherwise than the log; it is refused else.")
@@ -178,7 +195,7 @@ def improve(
     from agentgym.traces.source import TraceSource
 
     source = TraceSource(path=traces, format=format, mapping=mapping, held_out=held_out, limit=limit, redact=redact) if traces else None
-    asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
+    asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model, "waive_audit": waive_audit}
     run_improve(
         source,
         scenario=scenario,

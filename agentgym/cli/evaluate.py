@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
-        from agentgym.cli.summaries import evaluation_json, report_table, version_json
+        from agentgym.cli.summaries import evaluation_json, floor_lines, play_floors_of, report_table, version_json, without_floors
         from tasks.registry import open_registry
 
         version = open_registry(agent, run.settings).resolve(reference)
         report, *baselines = _reports(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
-        run.screen.show(report_table([*baselines, report], slices=next(iter(report.estimates))))
+        run.screen.show(report_table([*without_floors(baselines), report], slices=next(iter(report.estimates))))
+        run.screen.show(*floor_lines({floor.subject.name: floor.estimates for floor in play_floors_of(baselines)}))
         run.screen.finish({"version": version_json(version), "evaluation": evaluation_json(report, baselines)})
 
 
@@ -52,14 +53,16 @@ def _played(
 ) -> list["EvaluationReport"]:
     from agentgym.evaluation.evaluate import evaluate_policy
     from agentgym.evaluation.held_out import assess_logs
+    from agentgym.evaluation.play_floors import evaluate_play_floors
     from agentgym.scenarios.registry import load_world
 
     world = load_world(scenario)
-    if source is None:
-        return [evaluate_policy(policy, world, list(world.generate_cases(cases, seed=seed)), subject=subject, seed=seed)]
-    traces = _validated(source, scenario, settings)
-    played = evaluate_policy(policy, world, [world.case_from_trace(trace) for trace in traces], subject=subject, seed=seed)
-    return [played, assess_logs(traces, world, log_digest=played.case_set_digest)]
+    traces = () if source is None else _validated(source, scenario, settings)
+    played_cases = [world.case_from_trace(trace) for trace in traces] if source else list(world.generate_cases(cases, seed=seed))
+    played = evaluate_policy(policy, world, played_cases, subject=subject, seed=seed)
+    logs = [assess_logs(traces, world, log_digest=played.case_set_digest)] if source else []
+    floors = evaluate_play_floors(world, played_cases, played_cases, train_digest=played.case_set_digest, seed=seed)
+    return [played, *logs, *floors]
 
 
 def _replayed(

@@ -52,16 +52,20 @@ def run_improve(
                 waive_live_test=waive_live_test,
                 waive_fidelity=waive_fidelity,
             )
-        summary = improvement_json(improvement, run.settings) | {"stages": [asdict(time) for time in times]}
-        show_improvement(improvement, run.settings, run.screen)
+        summary = improvement_json(improvement, run.settings, waiver=training.waive_audit) | {"stages": [asdict(time) for time in times]}
+        show_improvement(improvement, run.settings, run.screen, waiver=training.waive_audit)
         run.screen.finish(summary)
     if not improvement.gate.promote:
         raise typer.Exit(Refused.exit_code)
 
 
-def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str, Any]:
-    """`evaluation` is that of the version that stands after the decision: the challenger where it was accepted, else the incumbent."""
-    from agentgym.cli.summaries import decision_json, evaluation_json, version_json
+def improvement_json(improvement: "Improvement", settings: Settings, *, waiver: str | None = None) -> dict[str, Any]:
+    """`evaluation` is that of the version that stands after the decision: the challenger where it was accepted, else the incumbent.
+
+    waiver: why the reward was trained by although its audit refused it.
+    """
+    from agentgym.cli.summaries import audit_json, decision_json, evaluation_json, version_json
+    from tasks.audit import read_audit
     from tasks.evaluation import read_decision, read_reports
     from tasks.fidelity import read_fidelity
 
@@ -77,6 +81,7 @@ def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str
         "standing_version": standing["version"],
         "evaluation": standing["evaluation"],
         "decision": decision_json(read_decision(improvement.gate, settings)),
+        "reward_audit": None if improvement.audit is None else audit_json(read_audit(improvement.audit, settings), waiver=waiver),
         "traces": improvement.ingested.counts,
         "fidelity": {
             "verdict": fidelity.verdict,
@@ -86,14 +91,18 @@ def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str
     }
 
 
-def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen) -> None:
+def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen, *, waiver: str | None = None) -> None:
     from agentgym.cli.fidelity import verdict_line
-    from agentgym.cli.summaries import decision_lines, report_table
+    from agentgym.cli.summaries import audit_lines, decision_lines, floor_lines, play_floors_of, report_table, without_floors
+    from tasks.audit import read_audit
     from tasks.evaluation import read_decision, read_reports
     from tasks.fidelity import read_fidelity
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
     decision = read_decision(improvement.gate, settings)
     screen.show(verdict_line(read_fidelity(improvement.fidelity, settings)), "")
-    screen.show(report_table([*baselines, incumbent, challenger], slices=decision.primary_metric))
+    if improvement.audit is not None:
+        screen.show(*audit_lines(read_audit(improvement.audit, settings), waiver=waiver))
+    screen.show(report_table([*without_floors(baselines), incumbent, challenger], slices=decision.primary_metric))
+    screen.show(*floor_lines({floor.subject.name: floor.estimates for floor in play_floors_of(baselines)}))
     screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

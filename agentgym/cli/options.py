@@ -27,6 +27,10 @@ BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a fold
 Episodes = Annotated[
     int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
 ]
+WaiveAudit = Annotated[
+    str | None,
+    typer.Option(metavar="REASON", help="Train by a reward although adversaries are paid by it; the reason stays in the checkpoint."),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]

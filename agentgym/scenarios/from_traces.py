@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from pydantic import JsonValue
@@ -12,10 +13,12 @@ from agentgym.environments.conversation import ConversationEnv, SimulatedClock
 from agentgym.environments.dialogue import RecordedCustomer
 from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import Playhead, RecordedCall, Recording, read_recording
+from agentgym.environments.replay import RecordedAgent
+from agentgym.environments.reward_function import learn_satisfaction_words
 from agentgym.environments.tool_mocker import ToolMocker
-from agentgym.episode import Outcome, Trajectory
+from agentgym.episode import Outcome, Policy, Trajectory
 from agentgym.errors import InsufficientData
-from agentgym.reward import RewardWeights
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, SatisfactionWords, Similarity
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.scenario import Difficulty, Scenario
@@ -49,6 +52,7 @@ class RecordedScenario(Scenario):
         self._is_tape = tape
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
+        self._all_cases = (*pack.train, *pack.held_out, *pack.edge, *pack.regression)
         recordings = [read_recording(case.recording) for case in pack.train if case.recording]
         self._answers = RecordedAnswers(recordings)
         self._max_turns = SPARE_TURNS + max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
@@ -59,16 +63,22 @@ class RecordedScenario(Scenario):
 
     def create_environment(self, *, reward: RewardWeights | None = None, tape: bool | None = None) -> ConversationEnv:
         """tape: as in the scenario, for this environment; None takes the scenario's."""
-        playhead = Playhead()
+        playhead, weights = Playhead(), reward or RECORDED_REWARD
+        if weights.expressed_satisfaction and weights.satisfaction_words is None:
+            weights = weights.model_copy(update={"satisfaction_words": self._satisfaction_words})
         return ConversationEnv(
             ToolMocker(self._answers, playhead, tools=self._tools, is_tape=self._is_tape if tape is None else tape),
             RecordedCustomer(playhead, patience_turns=self._patience_turns),
             tools=self._tools,
             draw_case=self.draw_case,
-            reward=reward or RECORDED_REWARD,
+            reward=weights,
             clock=SimulatedClock(),
             max_turns=self._max_turns,
+            similarity=self._similarity(weights.encoder) if weights.similarity else BY_EQUAL_WORDS,
         )
+
+    def honest_agent(self) -> Policy:
+        return RecordedAgent(self._all_cases)
 
     def draw_case(self, rng: np.random.Generator) -> Case:
         return self._cases[int(rng.integers(len(self._cases)))]
@@ -79,6 +89,25 @@ class RecordedScenario(Scenario):
 
     def success_criteria(self) -> Mapping[str, float]:
         return {"tool_reliability": 0.95}
+
+    def _similarity(self, encoder: str | None) -> Similarity:
+        if encoder is not None:
+            return Similarity(encoder=encoder)
+        return self._similarity_by_words
+
+    @cached_property
+    def _similarity_by_words(self) -> Similarity:
+        """With the rarity of words in what the recorded agents said."""
+        recordings = (read_recording(case.recording) for case in self._cases if case.recording)
+        return Similarity.fit(turn.words for recording in recordings for turn in recording.turns if turn.words)
+
+    @cached_property
+    def _satisfaction_words(self) -> SatisfactionWords | None:
+        """None where too few customers of the recordings gave a score: an unknown satisfaction pays nothing."""
+        try:
+            return learn_satisfaction_words(case.recording for case in self._cases if case.recording)
+        except InsufficientData:
+            return None
 
 
 def scenario_of(pack: ScenarioPack) -> Scenario:

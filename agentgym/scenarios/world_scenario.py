@@ -101,6 +101,9 @@ class WorldScenario(Scenario):
         """Does what each case asks for: the proof that cases can be solved, not an agent that could serve anybody."""
         return ScriptedPolicy(lambda conversation_id: expert_script(self.world, self._case_of(conversation_id)))
 
+    def honest_agent(self) -> ScriptedPolicy:
+        return self.expert()
+
     def legacy_agent(self) -> ScriptedPolicy:
         """The agent before AgentGym, with the faults the world declares as habits."""
         return ScriptedPolicy(self._legacy_script)
