@@ -162,7 +162,8 @@ def _intent(world: World, edge: Edge) -> Intent:
 def _both(first: Intent, second: Intent) -> Intent:
     """Two wishes in one opening. Without steps: what a right solution calls, the case says."""
     openings = tuple(
-        f"{one} [Also|And another thing|And then]: {second.openings[place % len(second.openings)]}" for place, one in enumerate(first.openings)
+        f"{one} [Also|And another thing|And then]: {second.openings[place % len(second.openings)]}"
+        for place, one in enumerate(first.openings)
     )
     facts = (*first.facts, *(fact for fact in second.facts if fact not in first.facts))
     tables = (*first.tables, *(table for table in second.tables if table not in first.tables))
