@@ -54,7 +54,7 @@ def run_improve(
 
 def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str, Any]:
     """`evaluation` is that of the version that stands after the decision: the challenger where it was accepted, else the incumbent."""
-    from agentgym.cli.summaries import decision_json, evaluation_json, version_json
+    from agentgym.cli.summaries import decision_json, edges_json, evaluation_json, version_json
     from tasks.evaluation import read_decision, read_reports
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
@@ -68,15 +68,18 @@ def improvement_json(improvement: "Improvement", settings: Settings) -> dict[str
         "standing_version": standing["version"],
         "evaluation": standing["evaluation"],
         "decision": decision_json(read_decision(improvement.gate, settings)),
+        "edge_cases": edges_json(read_reports(improvement.edge_reports, settings)),
         "traces": improvement.ingested.counts,
     }
 
 
 def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen) -> None:
-    from agentgym.cli.summaries import decision_lines, report_table
+    from agentgym.cli.summaries import decision_lines, edge_table, report_table
     from tasks.evaluation import read_decision, read_reports
 
     challenger, incumbent, *baselines = read_reports(improvement.report_refs, settings)
     decision = read_decision(improvement.gate, settings)
     screen.show(report_table([*baselines, incumbent, challenger], slices=decision.primary_metric))
+    if edges := read_reports(improvement.edge_reports, settings):
+        screen.show("", edge_table(edges[::-1]))
     screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

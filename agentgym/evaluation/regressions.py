@@ -58,7 +58,8 @@ def check_regressions(challenger: RegressionReport, champion: RegressionReport |
     total = len(challenger.results)
     whose = f"that {champion.subject.name} passes" if champion else "there are"
     if broken:
-        statement = f"Of the {len(required)} regression cases {whose} (of {total}), the challenger fails {len(broken)}: {'; '.join(broken)}.{gained}"
+        which = f"{len(broken)} of the {len(required)} regression cases {whose}, of {total}"
+        statement = f"The challenger fails {which}: {'; '.join(broken)}.{gained}"
         return Check(name="regressions", outcome="failed", statement=statement)
     statement = f"The challenger passes all {len(required)} regression cases {whose}, of {total}.{gained}"
     return Check(name="regressions", outcome="passed", statement=statement)

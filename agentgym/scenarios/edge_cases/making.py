@@ -16,7 +16,8 @@ from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.scenario import Scenario
 from agentgym.scenarios.world_scenario import WorldScenario
 
-EDGE_CASES_PER_KIND = 10
+# Ten kinds of so many cost a version half a minute of play at most, and tell a kind it cannot do from one it can.
+EDGE_CASES_PER_KIND = 6
 # A kind that this many cases in a row cannot be made into is not there.
 _MOST_TRIES = 60
 _NO_MODEL = "No model that translates is at hand."

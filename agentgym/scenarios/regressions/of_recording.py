@@ -53,8 +53,9 @@ def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests:
     trials = [trial for trial in trials if trial.failed_at is not None and trial.is_sound(trial.trace)]
     if not trials:
         raise InsufficientData(
-            f"A regression case needs to know what would have been right; of {failed.cluster_id!r}, whose {failed.conversation_id!r} failed, "
-            f"{len(candidates)} conversations went well and none makes a call that this one lacks. Name the version that fails instead."
+            f"A regression case needs to know what would have been right; {failed.conversation_id!r} failed, and of the "
+            f"{len(candidates)} conversations of {failed.cluster_id!r} that went well none makes a call that it lacks. "
+            "Name the version that fails instead."
         )
     best = max(trials, key=lambda trial: sum(key in made for key in trial.due_keys))
     return _minimised(best, source=failed, found_in=failed.agent_version or "the recorded agent", most_tests=most_tests)

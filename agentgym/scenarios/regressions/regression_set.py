@@ -87,7 +87,7 @@ class RegressionSet:
             return removed
 
     def forget(self, source: str, *, at: datetime) -> tuple[str, ...]:
-        """Deletes what is kept of a conversation, also of cases that were removed before; the ids of its cases, without any an empty tuple."""
+        """Deletes what is kept of a conversation, also of cases that were removed before; gives the ids of its cases."""
         with self._writing() as connection:
             entries = self._entries(connection)
             known = {entry.regression_id: entry for entry in entries if entry.source == source}
@@ -125,7 +125,7 @@ class RegressionSet:
             before = _chained(before, row.entry)
             if row.chain != before or row.sequence != number:
                 raise ContractBroken(
-                    f"The regression cases of {self._agent!r} are only ever appended to; entry {number} was edited or one before it removed. "
+                    f"Regression cases are only ever appended; of {self._agent!r} entry {number} was edited or one before it removed. "
                     "Restore the database from a backup."
                 )
         return tuple(RegressionEntry.model_validate_json(row.entry) for row in rows)
