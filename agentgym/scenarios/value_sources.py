@@ -35,8 +35,8 @@ def value_sources(trace: Trace) -> list[tuple[ToolCall, Sources]]:
         for call in message.tool_calls:
             found.append((call, {path: _origins(value, texts, read) for path, value in leaves(call.arguments)}))
         origin = _ORIGINS[message.role]
-        texts[origin] += _plain(_text(message)) + " "
-        read |= _readings(message.content, today) if message.role == "user" else set()
+        texts[origin] += plain(_text(message)) + " "
+        read |= meanings_of(message.content, today) if message.role == "user" else set()
     return found
 
 
@@ -53,24 +53,26 @@ def leaves(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, JsonValue]
 
 
 def lost_values(before: Sources, after: Sources) -> list[Path]:
-    """Values that were said, offered or found before and are not any more."""
-    return [path for path, origins in before.items() if (origins - {"read"}) - after.get(path, frozenset())]
+    """Values that were said, offered, found or meant before and are not any more, by their place in the arguments."""
+    return [path for path, origins in before.items() if origins - after.get(path, frozenset())]
+
+
+def meanings_of(words: str, today: date) -> set[str]:
+    """What words mean beside what they say, as `plain` texts: dates, times, numbers, and places by their short names."""
+    named = {plain(meant) for short, meant in ALIASES.items() if f" {plain(short)} " in f" {plain(words)} "}
+    return named | {plain(found.value) for found in found_values(words, today)}
+
+
+def plain(text: str) -> str:
+    """Its words in small letters, with one space between them: what two texts have in common however they are punctuated."""
+    return _GAP.sub(" ", text.casefold()).strip()
 
 
 def _origins(value: JsonValue, texts: dict[Origin, str], read: set[str]) -> frozenset[Origin]:
-    words = _plain(str(value))
+    words = plain(str(value))
     held: set[Origin] = {origin for origin, text in texts.items() if words and f" {words} " in text}
     return frozenset(held | ({"read"} if words in read else set()))
 
 
-def _readings(words: str, today: date) -> set[str]:
-    named = {_plain(meant) for short, meant in ALIASES.items() if f" {_plain(short)} " in f" {_plain(words)} "}
-    return named | {_plain(found.value) for found in found_values(words, today)}
-
-
 def _text(message: Message) -> str:
     return f"{message.content} {orjson.dumps(message.result).decode()}" if message.result is not None else message.content
-
-
-def _plain(text: str) -> str:
-    return _GAP.sub(" ", text.casefold()).strip()
