@@ -167,9 +167,7 @@ def _write_traces(out: Path, traces: "Sequence[Trace]") -> None:
 def _lines(told: Mapping[str, Any]) -> list[str]:
     lines = [f"{told['read']} conversations read; written to {told['out']}."]
     if "copies" in told:
-        lines.append(
-            f"{told['copies']} copies of {told['trained_on']} training conversations; {told['held_out']} held out stay as they are."
-        )
+        lines.append(f"{told['copies']} copies of {told['trained_on']} training conversations; {told['held_out']} are held out.")
         lines += [f"  {count:>6}  {reason}" for reason, count in told["dropped"].items()]
     lines += [f"  {count:>6}  {kind.replace('_', ' ')}" for kind, count in told.get("edge_cases", {}).items()]
     lines += [f"  no {kind.replace('_', ' ')}: {reason}" for kind, reason in told.get("skipped", {}).items()]
@@ -177,7 +175,5 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name} solves " + ", ".join(f"{share:.0%} {kind.replace('_', ' ')}" for kind, share in solved.items()))
     found = told["diversity"]
     distance = "undefined" if found["distance"] is None else f"{found['distance']:.2f}"
-    return [
-        *lines,
-        f"{found['kinds']} kinds, {found['call_sequences']} orders of calls, {found['vocabulary']} words; distance to the nearest {distance}.",
-    ]
+    counts = f"{found['kinds']} kinds, {found['call_sequences']} orders of calls, {found['vocabulary']} words"
+    return [*lines, f"{counts}; distance to the nearest other conversation {distance}."]
