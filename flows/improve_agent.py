@@ -11,7 +11,7 @@ from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
 from agentgym.training.warm_start import ImitationConfig
 from tasks.audit import Audited, audit_reward, require_audited
-from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint
+from tasks.evaluation import Gate, decide_on_promotion, evaluate_baselines, evaluate_checkpoint, evaluate_edges, evaluate_regressions
 from tasks.fidelity import Fidelity, measure_environment, require_fidelity
 from tasks.ray_job import stop_jobs
 from tasks.registry import bootstrap_champion, find_champion, find_incumbent, promote_version, register_version
@@ -28,6 +28,7 @@ class Improvement(BaseModel):
 
     audit: of the reward; None where the method reads none.
     incumbent: the champion that the challenger was judged against.   baselines: reports on the logs themselves, or on simple predictors.
+    edge_reports: the challenger's and the incumbent's on edge cases; empty where there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Improvement(BaseModel):
     incumbent_report: ArtifactRef
     challenger_report: ArtifactRef
     baselines: tuple[ArtifactRef, ...]
+    edge_reports: tuple[ArtifactRef, ...] = ()
     gate: Gate
 
     @property
@@ -88,7 +90,9 @@ def improve_agent(
     baselines = evaluate_baselines(snapshot, pack, settings)
     incumbent_report = evaluate_checkpoint(incumbent.checkpoint, pack, f"version {incumbent.version}", seed, settings)
     challenger_report = evaluate_checkpoint(challenger.checkpoint, pack, f"version {challenger.version}", seed, settings)
-    gate = decide_on_promotion(challenger_report, incumbent_report, settings)
+    edges = [evaluate_edges(each.checkpoint, pack, f"version {each.version}", seed, settings) for each in (challenger, incumbent)]
+    past = [evaluate_regressions(each.checkpoint, agent, f"version {each.version}", seed, settings) for each in (challenger, incumbent)]
+    gate = decide_on_promotion(challenger_report, incumbent_report, settings, *past)
     if gate.promote:
         promote_version(agent, gate.decision, waive_live_test, settings, waived)
 
@@ -102,6 +106,7 @@ def improve_agent(
         incumbent_report=incumbent_report,
         challenger_report=challenger_report,
         baselines=tuple(baselines),
+        edge_reports=tuple(report for report in edges if report),
         gate=gate,
     )
 

@@ -231,6 +231,51 @@ def evaluate(
 
 
 @app.command()
+def synthesize(
+    traces: Annotated[Path, typer.Option(help="The log to make more of.")],
+    out: Annotated[Path, typer.Option(help="Where it is written: traces as JSON lines (.gz too), with --edge a pack of cases.")],
+    edge: Annotated[bool, typer.Option("--edge", help="Cases in which one thing goes wrong, with what is right then known.")] = False,
+    augment: Annotated[
+        float | None, typer.Option(metavar="COPIES", help="Copies of each training conversation: 1, or 0.5 for every second one.")
+    ] = None,
+    mapping_file: Annotated[
+        Path | None,
+        typer.Option("--mapping", help="Move the log to another business: the file that says what is called how there."),
+    ] = None,
+    per_kind: Annotated[int, typer.Option(min=1, max=10_000, help="Edge cases of each kind.")] = 20,
+    paraphrase: Annotated[float, typer.Option(min=0, max=1, help="Share of the rephrasings that fit, in copies.")] = 0.5,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of words mistyped, and of messages in a hurry, in copies.")] = 0.05,
+    version: Annotated[str | None, typer.Option(help="Play the edge cases with this version, to say how hard they are.")] = None,
+    format: Format = "jsonl",
+    columns: Annotated[Path | None, typer.Option(help="For rows of a table: the JSON file that says what its columns mean.")] = None,
+    limit: Limit = None,
+    scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` for any other.")] = "recorded",
+    redact: Redact = True,
+    seed: Seed = 0,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """Make more of a log: edge cases, copies for training, or the same conversations in another business."""
+    from agentgym.cli.synthesize import run_synthesize
+    from agentgym.traces.source import TraceSource
+
+    source = TraceSource(path=traces, format=format, mapping=columns, limit=limit, redact=redact)
+    asked = {"copies": augment, "paraphrase": paraphrase, "noise": noise, "seed": seed}
+    run_synthesize(
+        source,
+        out=out,
+        mapping=mapping_file,
+        augmentation=asked if augment is not None else None,
+        edge_cases=per_kind if edge else None,
+        reference=version,
+        scenario=scenario,
+        seed=seed,
+        agent=agent,
+        is_json=json,
+    )
+
+
+@app.command()
 def serve(
     agent: Agent = "agent",
     host: Annotated[str | None, typer.Option(help="Where to listen; loopback unless AGENTGYM_ENDPOINT_HOST says otherwise.")] = None,

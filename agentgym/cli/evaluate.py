@@ -1,6 +1,8 @@
 """`agentgym evaluate`: a registered version on other traces, or in a world, without training."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentgym.cli.session import session
@@ -18,20 +20,37 @@ if TYPE_CHECKING:
 def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
-        from agentgym.cli.summaries import evaluation_json, floor_lines, play_floors_of, report_table, version_json, without_floors
+        from agentgym.cli import summaries
         from tasks.registry import open_registry
 
         version = open_registry(agent, run.settings).resolve(reference)
-        report, *baselines = _reports(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
-        run.screen.show(report_table([*without_floors(baselines), report], slices=next(iter(report.estimates))))
-        run.screen.show(*floor_lines({floor.subject.name: floor.estimates for floor in play_floors_of(baselines)}))
-        run.screen.finish({"version": version_json(version), "evaluation": evaluation_json(report, baselines)})
+        evaluated = _evaluated(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
+        edges = [evaluated.edges] if evaluated.edges else []
+        shown = [*summaries.without_floors(evaluated.baselines), evaluated.report]
+        floors = {floor.subject.name: floor.estimates for floor in summaries.play_floors_of(evaluated.baselines)}
+        run.screen.show(summaries.report_table(shown, slices=next(iter(evaluated.report.estimates))))
+        run.screen.show(*summaries.floor_lines(floors), *(["", summaries.edge_table(edges)] if edges else []))
+        run.screen.finish(
+            {
+                "version": summaries.version_json(version),
+                "evaluation": summaries.evaluation_json(evaluated.report, evaluated.baselines),
+                "edge_cases": summaries.edges_json(edges),
+            }
+        )
 
 
-def _reports(
+@dataclass(frozen=True, kw_only=True)
+class _Evaluated:
+    """The version's report, the baselines', and the one on edge cases; None where there are too few."""
+
+    report: "EvaluationReport"
+    baselines: Sequence["EvaluationReport"] = ()
+    edges: "EvaluationReport | None" = None
+
+
+def _evaluated(
     version: "ModelVersion", source: TraceSource | None, *, scenario: str, cases: int, seed: int, settings: Settings
-) -> list["EvaluationReport"]:
-    """The version's report, then the baselines'."""
+) -> _Evaluated:
     from agentgym.policies.checkpoint import load_policy
     from agentgym.scenarios.from_traces import RECORDED
     from agentgym.verdicts import Subject
@@ -45,37 +64,55 @@ def _reports(
         raise InvalidInput(
             "Recorded conversations are replayed from traces; no --traces were given. Give some, or a --scenario to play in."
         )
-    return _replayed(policy, subject, source, version, settings)
+    return _replayed(policy, subject, source, version, seed, settings)
 
 
 def _played(
     policy: "Policy", subject: "Subject", source: TraceSource | None, *, scenario: str, cases: int, seed: int, settings: Settings
-) -> list["EvaluationReport"]:
+) -> _Evaluated:
+    from agentgym.evaluation.edge import evaluate_edge_cases
     from agentgym.evaluation.evaluate import evaluate_policy
     from agentgym.evaluation.held_out import assess_logs
     from agentgym.evaluation.play_floors import evaluate_play_floors
+    from agentgym.scenarios.edge_cases.making import with_edge_cases
+    from agentgym.scenarios.pack import ScenarioPack
     from agentgym.scenarios.registry import load_world
 
     world = load_world(scenario)
-    traces = () if source is None else _validated(source, scenario, settings)
-    played_cases = [world.case_from_trace(trace) for trace in traces] if source else list(world.generate_cases(cases, seed=seed))
-    played = evaluate_policy(policy, world, played_cases, subject=subject, seed=seed)
+    traces = _validated(source, scenario, settings) if source else ()
+    judged = tuple(map(world.case_from_trace, traces)) if source else tuple(world.generate_cases(cases, seed=seed))
+    played = evaluate_policy(policy, world, judged, subject=subject, seed=seed)
     logs = [assess_logs(traces, world, log_digest=played.case_set_digest)] if source else []
-    floors = evaluate_play_floors(world, played_cases, played_cases, train_digest=played.case_set_digest, seed=seed)
-    return [played, *logs, *floors]
+    floors = evaluate_play_floors(world, judged, judged, train_digest=played.case_set_digest, seed=seed)
+    pack = ScenarioPack(scenario=world.name, tools=world.tools, train=(), held_out=judged, snapshot_digest=played.case_set_digest)
+    return _Evaluated(
+        report=played,
+        baselines=[*logs, *floors],
+        edges=evaluate_edge_cases(policy, with_edge_cases(pack), subject=subject, seed=seed),
+    )
 
 
 def _replayed(
-    policy: "Policy", subject: "Subject", source: TraceSource, version: "ModelVersion", settings: Settings
-) -> list["EvaluationReport"]:
+    policy: "Policy", subject: "Subject", source: TraceSource, version: "ModelVersion", seed: int, settings: Settings
+) -> _Evaluated:
+    from agentgym.evaluation.edge import evaluate_edge_cases
     from agentgym.evaluation.held_out import evaluate_floors, evaluate_recordings
-    from agentgym.scenarios.from_traces import RECORDED
+    from agentgym.scenarios.edge_cases.making import with_edge_cases
+    from agentgym.scenarios.from_traces import RECORDED, recorded_case
     from tasks.artifacts import read_pack, read_snapshot
 
     traces = _validated(source, RECORDED, settings)
     pack, snapshot = read_pack(version.source("pack"), settings), read_snapshot(version.source("snapshot"), settings)
-    replayed = evaluate_recordings(policy, traces, pack, subject=subject)
-    return [replayed, *evaluate_floors(snapshot.train, traces, pack, train_digest=snapshot.digest)]
+    with_edges = with_edge_cases(
+        pack.model_copy(
+            update={"held_out": tuple(recorded_case(trace) for trace in traces if any(said.role == "user" for said in trace.messages))}
+        )
+    )
+    return _Evaluated(
+        report=evaluate_recordings(policy, traces, pack, subject=subject),
+        baselines=evaluate_floors(snapshot.train, traces, pack, train_digest=snapshot.digest),
+        edges=evaluate_edge_cases(policy, with_edges, subject=subject, seed=seed),
+    )
 
 
 def _validated(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Trace, ...]":

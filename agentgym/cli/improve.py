@@ -64,7 +64,7 @@ def improvement_json(improvement: "Improvement", settings: Settings, *, waiver: 
 
     waiver: why the reward was trained by although its audit refused it.
     """
-    from agentgym.cli.summaries import audit_json, decision_json, evaluation_json, version_json
+    from agentgym.cli.summaries import audit_json, decision_json, edges_json, evaluation_json, version_json
     from tasks.audit import read_audit
     from tasks.evaluation import read_decision, read_reports
     from tasks.fidelity import read_fidelity
@@ -82,6 +82,7 @@ def improvement_json(improvement: "Improvement", settings: Settings, *, waiver: 
         "evaluation": standing["evaluation"],
         "decision": decision_json(read_decision(improvement.gate, settings)),
         "reward_audit": None if improvement.audit is None else audit_json(read_audit(improvement.audit, settings), waiver=waiver),
+        "edge_cases": edges_json(read_reports(improvement.edge_reports, settings)),
         "traces": improvement.ingested.counts,
         "fidelity": {
             "verdict": fidelity.verdict,
@@ -93,7 +94,7 @@ def improvement_json(improvement: "Improvement", settings: Settings, *, waiver: 
 
 def show_improvement(improvement: "Improvement", settings: Settings, screen: Screen, *, waiver: str | None = None) -> None:
     from agentgym.cli.fidelity import verdict_line
-    from agentgym.cli.summaries import audit_lines, decision_lines, floor_lines, play_floors_of, report_table, without_floors
+    from agentgym.cli.summaries import audit_lines, decision_lines, edge_table, floor_lines, play_floors_of, report_table, without_floors
     from tasks.audit import read_audit
     from tasks.evaluation import read_decision, read_reports
     from tasks.fidelity import read_fidelity
@@ -105,4 +106,6 @@ def show_improvement(improvement: "Improvement", settings: Settings, screen: Scr
         screen.show(*audit_lines(read_audit(improvement.audit, settings), waiver=waiver))
     screen.show(report_table([*without_floors(baselines), incumbent, challenger], slices=decision.primary_metric))
     screen.show(*floor_lines({floor.subject.name: floor.estimates for floor in play_floors_of(baselines)}))
+    if edges := read_reports(improvement.edge_reports, settings):
+        screen.show("", edge_table(edges[::-1]))
     screen.show(f"\n[bold]{decision.verdict}[/]: {decision.challenger.name} against {incumbent.subject.name}", *decision_lines(decision))

@@ -10,6 +10,7 @@ from agentgym.statistics import Estimate
 from agentgym.verdicts import EvaluationReport, PromotionDecision, RewardAudit
 
 NEXT_CALL = ("reliability", "precision", "exact_call")
+EDGE = ("success_rate", "flawless")
 SIGNS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "inconclusive": "[yellow]?[/]"}
 SHOWN = (
     "tool_reliability",
@@ -60,6 +61,30 @@ def _next_call_json(report: EvaluationReport) -> dict[str, Any]:
 def _next_call_means(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     """None where a figure is undefined, as precision is for a predictor that never calls."""
     return {metric: estimates[metric].mean if metric in estimates else None for metric in NEXT_CALL}
+
+
+def edges_json(reports: Sequence[EvaluationReport]) -> dict[str, Any]:
+    """For each version, by kind of edge case: how many, and the share solved and solved without a wrong call."""
+    return {report.subject.name: {kind: _edge_json(report, kind) for kind in report.slices} for report in reports}
+
+
+def _edge_json(report: EvaluationReport, kind: str) -> dict[str, Any]:
+    cases = sum(row.kind == kind for row in report.rows)
+    return {"cases": cases, **{metric: estimate_json(report.slices[kind][metric]) for metric in EDGE if metric in report.slices[kind]}}
+
+
+def edge_table(reports: Sequence[EvaluationReport]) -> Table:
+    """A line for each kind of edge case: the share solved, and in brackets the share solved without a wrong call."""
+    table = Table("edge cases: solved (without a wrong call)", *(report.subject.name for report in reports), box=None)
+    for kind in sorted({kind for report in reports for kind in report.slices}):
+        table.add_row(kind.replace("_", " "), *(_edge_cell(report, kind) for report in reports))
+    return table
+
+
+def _edge_cell(report: EvaluationReport, kind: str) -> str:
+    rows = [row.measures for row in report.rows if row.kind == kind]
+    solved, flawless = (sum(int(measures[metric].numerator) for measures in rows if metric in measures) for metric in EDGE)
+    return f"{solved} [dim]({flawless})[/] of {len(rows)}"
 
 
 def decision_json(decision: PromotionDecision) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.declaration import World
-from agentgym.environments.user_simulator import ScriptedCustomer
-from agentgym.environments.world import WorldTools, briefing
+from agentgym.environments.edge_world import EdgeCustomer, EdgeTools
+from agentgym.environments.world import briefing
 from agentgym.episode import Action, Trajectory
 from agentgym.errors import InvalidInput
 from agentgym.policies.scripted import Script, ScriptedPolicy
@@ -50,8 +50,8 @@ class WorldScenario(Scenario):
 
     def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
         return ConversationEnv(
-            WorldTools(self.world),
-            ScriptedCustomer(self.world),
+            EdgeTools(self.world),
+            EdgeCustomer(self.world),
             tools=self.tools,
             draw_case=self.draw_case,
             reward=reward or self.world.reward,

@@ -65,9 +65,12 @@ class NearDuplicates:
         return is_near
 
 
-def signature_of(trace: Trace) -> Signature:
-    """The least of its runs of words under each of 128 random orders, shape (128,)."""
-    words = np.array(list(_hashed_words(trace)), np.uint64)
+def signature_of(trace: Trace, *, masks_values: bool = True) -> Signature:
+    """The least of its runs of words under each of 128 random orders, shape (128,).
+
+    masks_values: whether conversations that differ in names and numbers alone are to look alike.
+    """
+    words = np.array(list(_hashed_words(trace, masks_values)), np.uint64)
     runs = np.lib.stride_tricks.sliding_window_view(np.pad(words, (0, max(0, SHINGLE_WORDS - len(words)))), SHINGLE_WORDS)
     shingles = np.unique((runs * _MIX).sum(axis=1, dtype=np.uint64))
     # Multiply-shift (Dietzfelbinger et al. 1997), after the bits above have been mixed into those below.
@@ -85,13 +88,17 @@ def similarity(signatures: NDArray[np.uint32], signature: Signature) -> NDArray[
     return shares
 
 
-def _hashed_words(trace: Trace) -> Iterator[int]:
+def _hashed_words(trace: Trace, masks_values: bool) -> Iterator[int]:
     given = {word for message in trace.messages for call in message.tool_calls for word in _words_in(call.arguments)}
     for message in trace.messages:
         if message.role in ("user", "assistant") and message.content:
             speaker = zlib.crc32(message.role.encode())
             for word in _WORD.findall(message.content.lower()):
-                yield _MASK if word in given or _VALUE.search(word) else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
+                yield (
+                    _MASK
+                    if masks_values and (word in given or _VALUE.search(word))
+                    else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
+                )
 
 
 def _words_in(value: JsonValue) -> Iterator[str]:
