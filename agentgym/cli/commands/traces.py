@@ -24,3 +24,15 @@ def validate(
     from agentgym.traces.source import TraceSource
 
     validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact), is_json=json)
+
+
+@app.command("forget")
+def forget(
+    conversation_id: Annotated[str, typer.Argument(help="As the log has it, or as the store has it.")],
+    reason: Annotated[str, typer.Option(help="Why; the tombstone keeps it.")] = "It was asked for.",
+    json: Json = False,
+) -> None:
+    """Take a conversation out of everything that is kept, and mark what learned from it. Run again it changes nothing."""
+    from agentgym.cli.forget import forget_conversation
+
+    forget_conversation(conversation_id, reason=reason, is_json=json)
