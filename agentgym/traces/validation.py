@@ -92,13 +92,13 @@ def load_validated(
     """
     validation = Validation(redactor=redactor, is_forgotten=is_forgotten)
     records = read_records(path, format, mapping=mapping)
-    traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
+    traces = tuple(validation.accepted(records if limit is None else drawn(records, limit)))
     report = validation.report()
     _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
     return ValidatedTraces(traces=traces, rejected=tuple(validation.rejected), report=report, data_docs=validation.data_docs())
 
 
-def _drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
+def drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
     """`limit` of the records, each as likely as any other, in the order of the log; no more than these are held at a time.
 
     Records are drawn by their place: equal logs and limits give the same ones, and a larger limit keeps those of a smaller one.

@@ -315,7 +315,7 @@ def test_kill_9_in_the_middle_leaves_what_a_second_run_completes(workspace: Work
         "from tasks.forgetting import forget_conversation\nforget_conversation('c3', 'They asked.', read_settings())"
     )
     environment = {**os.environ, "AGENTGYM_WORKSPACE": str(workspace.settings.workspace)}
-    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=120, check=False).returncode == -9
+    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=400, check=False).returncode == -9
     (finding,) = look_at({"forgotten": agent_looks(AGENT, workspace.settings)["forgotten"]})
     assert finding.state == "problem"
     workspace.forget()
@@ -372,7 +372,7 @@ def typed(workspace: Workspace, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `agentgym …` in this workspace."""
     environment = {**os.environ, "AGENTGYM_WORKSPACE": str(workspace.settings.workspace)}
     command = [sys.executable, "-c", "from agentgym.cli import main; main()", *arguments, "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     return done.returncode, json.loads(done.stdout)
 
 
