@@ -25,7 +25,7 @@ def readiness_of(source: TraceSource, *, target: float, is_forgotten: Callable[[
     report = validation.report()
     if not traces:
         raise InsufficientData(
-            f"A log is judged by the conversations that can be used; none of the {report.quarantined} looked at in {str(source.path)!r} can. "
+            f"A log is judged by the conversations that can be used; of {report.quarantined} in {str(source.path)!r} none can. "
             "Mend what `agentgym traces validate` tells of them."
         )
     return assess_readiness(
