@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     ray_address: str | None = Field(default=None, validation_alias=AliasChoices("AGENTGYM_RAY_ADDRESS", "RAY_ADDRESS"))
     torch_threads: int = Field(default=1, ge=1, le=256)
+    llm_base_url: str | None = None
+    llm_api_key: SecretStr | None = None
+    llm_model: str | None = None
     model_downloads: bool = False
     telemetry: bool = False
     log_level: LogLevel = "WARNING"

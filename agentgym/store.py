@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -36,6 +38,14 @@ class Store(Protocol):
         ...
 
     def exists(self, ref: ArtifactRef) -> bool: ...
+
+    def refs(self) -> Iterator[ArtifactRef]:
+        """Every artifact, by digest; what has no digest for a name is none."""
+        ...
+
+    def delete(self, ref: ArtifactRef) -> None:
+        """Takes the artifact away for good, with every version a bucket keeps of it; one that is gone already stays so."""
+        ...
 
 
 def open_store(root: str | Path) -> Store:
@@ -72,6 +82,17 @@ class FileStore:
     def exists(self, ref: ArtifactRef) -> bool:
         return _path(ref.uri).is_file()
 
+    def refs(self) -> Iterator[ArtifactRef]:
+        for path in sorted(self.root.glob("*/*")):
+            if (digest := _digest_in(path.name)) and path.is_file():
+                yield ArtifactRef(uri=path.as_uri(), digest=digest)
+
+    def delete(self, ref: ArtifactRef) -> None:
+        try:
+            _path(ref.uri).unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"The store must be writable; {ref.uri} said {error}. Check its permissions and run again.") from error
+
 
 class S3Store:
     """A store in an S3 bucket, through boto3; credentials come the way boto3 finds them."""
@@ -99,6 +120,31 @@ class S3Store:
         except InvalidInput:
             return False
         return True
+
+    def refs(self) -> Iterator[ArtifactRef]:
+        for entry in self._listed("list_objects_v2", "Contents", f"{self.prefix}/" if self.prefix else ""):
+            if digest := _digest_in(entry["Key"].rpartition("/")[2]):
+                yield ArtifactRef(uri=f"s3://{self.bucket}/{entry['Key']}", digest=digest)
+
+    def delete(self, ref: ArtifactRef) -> None:
+        key = self._key(ref)
+        self._call("delete_object", Bucket=self.bucket, Key=key)
+        # A bucket that keeps versions has only hidden it.
+        for kind in ("Versions", "DeleteMarkers"):
+            for kept in list(self._listed("list_object_versions", kind, key)):
+                if kept["Key"] == key:
+                    self._call("delete_object", Bucket=self.bucket, Key=key, VersionId=kept["VersionId"])
+
+    def _listed(self, operation: str, kind: str, prefix: str) -> Iterator[Any]:
+        """Every entry of a listing, page after page."""
+        marks = {"ContinuationToken": "NextContinuationToken", "KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
+        mark: dict[str, object] = {}
+        while True:
+            page = self._call(operation, Bucket=self.bucket, Prefix=prefix, **mark)
+            yield from page.get(kind, ())
+            if not page.get("IsTruncated"):
+                return
+            mark = {name: page[found] for name, found in marks.items() if found in page}
 
     def _key(self, ref: ArtifactRef) -> str:
         return urlparse(ref.uri).path.lstrip("/")
@@ -148,6 +194,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 def _path(uri: str) -> Path:
     """The path of a file:// address, in which a space is written %20."""
     return Path(unquote(urlparse(uri).path))
+
+
+def _digest_in(name: str) -> str | None:
+    """The digest that an artifact's name begins with; None where it begins with none."""
+    found = re.match(r"[0-9a-f]{64}(?![0-9a-f])", name)
+    return found[0] if found else None
 
 
 def _checked(content: bytes, ref: ArtifactRef) -> bytes:

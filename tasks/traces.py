@@ -13,6 +13,7 @@ from agentgym.traces.balance import SplitBalance
 from agentgym.traces.snapshot import DatasetSnapshot, read_balance
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
 from agentgym.traces.validation import ValidatedTraces, ValidationReport, load_validated
+from tasks.forgotten import forgotten_conversations, forgotten_in
 from tasks.redaction import redactor_of, secret_name
 from tasks.showing import balance_markdown, quality_markdown
 from tasks.step import cached_step, step
@@ -38,6 +39,7 @@ class Ingested(BaseModel):
             "reasons": self.quality.reasons,
             "redacted": self.quality.redacted,
             "near_duplicates": self.quality.near_duplicates,
+            "forgotten": self.quality.forgotten,
             "quarantine": self.quarantine.uri,
             "split": self.balance.model_dump() if self.balance else None,
         }
@@ -47,7 +49,9 @@ class Ingested(BaseModel):
 def fingerprint_source(source: TraceSource, settings: Settings) -> Fingerprint:
     """Which files the source is, by digest, so that the steps after this one know whether they saw them before."""
     found = fingerprint(source)
-    return found.model_copy(update={"secret_name": secret_name(settings)}) if source.redact else found
+    forgotten = forgotten_conversations(settings)
+    secret = secret_name(settings) if source.redact else None
+    return found.model_copy(update={"secret_name": secret, "forgotten": forgotten.name if forgotten else None})
 
 
 @cached_step
@@ -63,6 +67,7 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, s
         limit=source.limit,
         max_quarantined_share=source.max_quarantined_share,
         redactor=redactor_of(source, settings, scenario=scenario),
+        is_forgotten=forgotten_in(settings),
     )
     held_out = _held_out(source, settings, scenario)
     store = open_store(settings.store)
@@ -105,4 +110,5 @@ def _held_out(source: TraceSource, settings: Settings, scenario: str) -> Validat
         mapping=source.mapping,
         max_quarantined_share=source.max_quarantined_share,
         redactor=redactor_of(source, settings, scenario=scenario),
+        is_forgotten=forgotten_in(settings),
     )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
 
 _CHECKPOINT_TAG = "checkpoint_digest"
+_FORGOTTEN_TAG = "forgotten."
 
 
 class Lineage(BaseModel):
@@ -77,6 +78,11 @@ class ModelVersion(BaseModel):
     def is_upstream(self) -> bool:
         """Whether it is an agent that runs elsewhere, asked over HTTP."""
         return self.tags.get("policy") == "upstream"
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """Which conversations it learned from that were forgotten since, by the names of their tombstones."""
+        return tuple(sorted(name.removeprefix(_FORGOTTEN_TAG) for name in self.tags if name.startswith(_FORGOTTEN_TAG)))
 
     def source(self, name: Literal["snapshot", "pack"]) -> ArtifactRef:
         """What the version was made from. Raises InvalidInput when its tags do not say where that is."""
@@ -238,6 +244,11 @@ class ModelRegistry:
             found = self._mlflow.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         ours = [_model_version(version) for version in found if _CHECKPOINT_TAG in version.tags]
         return tuple(sorted(ours, key=lambda version: version.version))
+
+    def mark_forgotten(self, version: int, tombstone: str, *, at: datetime) -> None:
+        """Notes on a version that it learned from a conversation that was forgotten; noting it again changes nothing."""
+        with mlflow_answering(self.name):
+            self._mlflow.set_model_version_tag(self.name, str(version), f"{_FORGOTTEN_TAG}{tombstone[:16]}", at.isoformat())
 
     def known_names(self) -> tuple[str, ...]:
         """Every agent that has versions in this MLflow, in alphabetical order."""

@@ -6,7 +6,7 @@ kept once, in the file's footer, with the lineage and the clusters that are held
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
@@ -142,6 +142,30 @@ class DatasetSnapshot:
             balance=footer.balance,
         )
 
+    @classmethod
+    def write_without(cls, store: Store, ref: ArtifactRef, conversation_ids: Collection[str]) -> ArtifactRef:
+        """The snapshot `ref` as it would have been without these conversations, written anew; `ref` itself stays.
+
+        Raises InsufficientData when too little is left for a snapshot.
+        """
+        file = pq.ParquetFile(io.BytesIO(store.read(ref)))
+        footer = _read_footer(file, ref)
+        held_out_clusters = frozenset(footer.held_out_clusters)
+        # A trace that declared no tools must go on declaring none.
+        rows = (trace for batch in file.iter_batches(ROWS_IN_A_GROUP) for trace in _traces(batch, footer.tools, undeclared=()))
+        kept = [trace for trace in rows if trace.conversation_id not in conversation_ids]
+        sources: Any = {"sources": footer.sources, "held_out_sources": footer.held_out_sources}
+        if footer.split is not None:
+            return cls.write(store, kept, split=footer.split, **sources)
+        train = [trace for trace in kept if trace.cluster_id not in held_out_clusters]
+        return cls.write(store, train, held_out=[trace for trace in kept if trace.cluster_id in held_out_clusters], **sources)
+
+
+def conversation_ids_in(store: Store, ref: ArtifactRef) -> frozenset[str]:
+    """Whose conversations a snapshot holds, without reading what was said in them."""
+    column = pq.read_table(io.BytesIO(store.read(ref)), columns=["conversation_id"])["conversation_id"]
+    return frozenset(column.to_pylist())
+
 
 def read_balance(store: Store, ref: ArtifactRef) -> SplitBalance | None:
     """How alike both sides of a snapshot are, without reading its conversations; None where it was not counted."""
@@ -191,12 +215,16 @@ class _Columns:
         return row
 
 
-def _traces(batch: pa.RecordBatch, tools: tuple[Tool, ...]) -> Iterator[Trace]:
-    """Rows as traces. What is read was validated before it was written and is held by its digest, so only messages are parsed again."""
+def _traces(batch: pa.RecordBatch, tools: tuple[Tool, ...], *, undeclared: tuple[Tool, ...] | None = None) -> Iterator[Trace]:
+    """Rows as traces. What is read was validated before it was written and is held by its digest, so only messages are parsed again.
+
+    undeclared: the scope of a trace that declared no tools; None for all of them.
+    """
+    scope = tools if undeclared is None else undeclared
     for row in batch.to_pylist():
         row["messages"] = _MESSAGES.validate_json(row["messages"])
         row["tags"] = orjson.loads(row["tags"])
-        row["tools"] = tools if row["tools"] is None else tuple(tools[position] for position in row["tools"])
+        row["tools"] = scope if row["tools"] is None else tuple(tools[position] for position in row["tools"])
         yield Trace.model_validate(row)
 
 

@@ -30,13 +30,17 @@ class TraceSource(BaseModel):
 
 
 class Fingerprint(BaseModel):
-    """The files of a source as they are now, by digest; `secret_name` tells which secret their placeholders come from, if any."""
+    """The files of a source as they are now, by digest; `secret_name` tells which secret their placeholders come from, if any.
+
+    forgotten: tells which conversations are to be left out; None where none are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[SourceFile, ...]
     held_out_files: tuple[SourceFile, ...] = ()
     secret_name: str | None = None
+    forgotten: str | None = None
 
 
 def fingerprint(source: TraceSource) -> Fingerprint:

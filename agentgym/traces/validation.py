@@ -3,7 +3,7 @@
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,9 +31,10 @@ _INDEX = re.compile(r"\.\d+\b")
 
 
 class ValidationReport(BaseModel):
-    """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke.
+    """How much of a log can be used. read = accepted + quarantined + forgotten; `reasons` counts conversations by the rule they broke.
 
     redacted: values that placeholders stand for, by kind.   near_duplicates: accepted conversations that nearly repeat an earlier one.
+    forgotten: conversations that were left out because somebody asked that they be forgotten.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class ValidationReport(BaseModel):
     reasons: dict[str, int]
     redacted: dict[str, int] = {}
     near_duplicates: int = 0
+    forgotten: int = 0
 
     @property
     def quarantined_share(self) -> float:
@@ -78,23 +80,25 @@ def load_validated(
     limit: int | None = None,
     max_quarantined_share: float = MAX_QUARANTINED_SHARE,
     redactor: Redactor | None = None,
+    is_forgotten: Callable[[str], bool] = lambda _: False,
 ) -> ValidatedTraces:
     """The conversations of a log that can be trusted, or `limit` of them, drawn from the whole log.
 
     redactor: replaces personal data before anything else sees it; without one the log is taken as it is.
+    is_forgotten: told a conversation's id, as logged and as redacted, says whether it is to be left out.
     Only the accepted traces are held in memory; the log is read and judged in batches.
     Raises InvalidInput when the log cannot be read, is in another format, contradicts itself in a tool's schema, or when more than
     `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
     """
-    validation = Validation(redactor=redactor)
+    validation = Validation(redactor=redactor, is_forgotten=is_forgotten)
     records = read_records(path, format, mapping=mapping)
-    traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
+    traces = tuple(validation.accepted(records if limit is None else drawn(records, limit)))
     report = validation.report()
     _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
     return ValidatedTraces(traces=traces, rejected=tuple(validation.rejected), report=report, data_docs=validation.data_docs())
 
 
-def _drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
+def drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
     """`limit` of the records, each as likely as any other, in the order of the log; no more than these are held at a time.
 
     Records are drawn by their place: equal logs and limits give the same ones, and a larger limit keeps those of a smaller one.
@@ -109,9 +113,11 @@ class Validation:
     """One pass over a log, batch by batch."""
 
     redactor: Redactor | None = None
+    is_forgotten: Callable[[str], bool] = lambda _: False
     rejected: list[RejectedLine] = field(default_factory=list)
     _accepted: int = 0
     _tool_calls: int = 0
+    _forgotten: int = 0
 
     def __post_init__(self) -> None:
         # Great Expectations takes seconds to import, which only those who validate should pay.
@@ -124,7 +130,7 @@ class Validation:
 
     def accepted(self, records: Iterable[Record | RejectedLine]) -> Iterator[Trace]:
         """The traces that keep every rule; the others are added to `rejected`."""
-        remaining = map(self._redacted, records)
+        remaining = (read for record in records if (read := self._taken(record)) is not None)
         while batch := list(islice(remaining, BATCH_CONVERSATIONS)):
             self.rejected += (line for line in batch if isinstance(line, RejectedLine))
             yield from self._judged([record for record in batch if isinstance(record, Record)])
@@ -132,17 +138,30 @@ class Validation:
     def report(self) -> ValidationReport:
         reasons = Counter(rule for line in self.rejected for rule in {_rule(reason) for reason in line.reasons})
         return ValidationReport(
-            read=self._accepted + len(self.rejected),
+            read=self._accepted + len(self.rejected) + self._forgotten,
             accepted=self._accepted,
             quarantined=len(self.rejected),
             tool_calls=self._tool_calls,
             reasons=dict(reasons.most_common()),
             redacted=dict(self.redactor.counts.most_common()) if self.redactor else {},
             near_duplicates=self._near_duplicates.count,
+            forgotten=self._forgotten,
         )
 
     def data_docs(self) -> dict[str, str]:
         return self._inspection.pages()
+
+    def _taken(self, record: Record | RejectedLine) -> Record | RejectedLine | None:
+        """The record, redacted; None for one that is forgotten under either of its ids."""
+        if not self._is_left_out(record):
+            redacted = self._redacted(record)
+            if not self._is_left_out(redacted):
+                return redacted
+        self._forgotten += 1
+        return None
+
+    def _is_left_out(self, record: Record | RejectedLine) -> bool:
+        return record.conversation_id is not None and self.is_forgotten(record.conversation_id)
 
     def _redacted(self, record: Record | RejectedLine) -> Record | RejectedLine:
         if self.redactor is None:

@@ -24,3 +24,33 @@ def validate(
     from agentgym.traces.source import TraceSource
 
     validate_log(TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact), is_json=json)
+
+
+@app.command("check")
+def check(
+    traces: Annotated[Path, typer.Argument()],
+    format: Format = "jsonl",
+    mapping: MappingFile = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at so many conversations, drawn from the whole log; 5,000.")] = None,
+    target: Annotated[float, typer.Option(min=0, max=1, help="The share of right tools to expect at least.")] = 0.5,
+    price_per_hour: Annotated[float | None, typer.Option(help="Of this machine, in any currency: the cost is told in it.")] = None,
+    json: Json = False,
+) -> None:
+    """Whether a log is enough to train on, what to expect of it, and what to log next. Ends with 4 when it is not enough yet."""
+    from agentgym.cli.check_log import check_log
+    from agentgym.traces.source import TraceSource
+
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit)
+    check_log(source, target=target, price_per_hour=price_per_hour, is_json=json)
+
+
+@app.command("forget")
+def forget(
+    conversation_id: Annotated[str, typer.Argument(help="As the log has it, or as the store has it.")],
+    reason: Annotated[str, typer.Option(help="Why; the tombstone keeps it.")] = "It was asked for.",
+    json: Json = False,
+) -> None:
+    """Take a conversation out of everything that is kept, and mark what learned from it. Run again it changes nothing."""
+    from agentgym.cli.forget import forget_conversation
+
+    forget_conversation(conversation_id, reason=reason, is_json=json)
