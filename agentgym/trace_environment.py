@@ -19,9 +19,9 @@ from typing import NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
+from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import read_recording
 from agentgym.environments.reply_reward import ReplyReward
-from agentgym.environments.tool_mocker import RecordedAnswers
 from agentgym.episode import Conversation, Policy
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, assistant, tool_result, user
@@ -220,7 +220,7 @@ def answer_of(environment: TraceEnvironment, call: ToolCall) -> JsonValue:
     """What the record answers to a call; a call that its tool's schema refuses is an error the agent can recover from."""
     tools = {tool.name: tool for tool in environment.tools}
     problems = tools[call.name].violations(call.arguments) if call.name in tools else [f"There is no tool {call.name!r}."]
-    return {"error": "; ".join(problems)} if problems else environment.answers.answer(call)
+    return {"error": "; ".join(problems)} if problems else environment.answers.answer(call).result
 
 
 def _recorded_turn(environment: TraceEnvironment, prefix: Sequence[Message]) -> Message:
@@ -251,7 +251,7 @@ def _answer(given: Truth, what: str) -> Message:
     if isinstance(given, Mapping):
         return read_message({"role": "assistant", **given})
     if isinstance(given, Sequence) and all(isinstance(each, ToolCall) for each in given):
-        return assistant("", *given)  # type: ignore[arg-type]
+        return assistant("", *given)
     raise InvalidInput(f"A {what} is words, a message or calls; got {type(given).__name__}. Give one of these.")
 
 

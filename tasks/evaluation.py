@@ -101,7 +101,7 @@ def decide_on_promotion(
 ) -> Gate:
     """The gate's verdict on two reports, and on the regression cases where the agent has some."""
     reports = [read_value(ref, EvaluationReport, settings) for ref in (champion, challenger)]
-    past = [ref and read_value(ref, RegressionReport, settings) for ref in (regressions, champion_regressions)]
+    past = [None if ref is None else read_value(ref, RegressionReport, settings) for ref in (regressions, champion_regressions)]
     criteria = PromotionCriteria.for_evidence(reports[1].evidence)
     decision = decide_promotion(reports[1], reports[0], criteria, regressions=past[0], champion_regressions=past[1])
     create_table_artifact(evaluation_table(reports), key="comparison", description="Champion and challenger on the same held-out cases")

@@ -29,7 +29,9 @@ def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, c
         shown = [*summaries.without_floors(evaluated.baselines), evaluated.report]
         floors = {floor.subject.name: floor.estimates for floor in summaries.play_floors_of(evaluated.baselines)}
         run.screen.show(summaries.report_table(shown, slices=next(iter(evaluated.report.estimates))))
-        run.screen.show(*summaries.floor_lines(floors), *(["", summaries.edge_table(edges)] if edges else []))
+        run.screen.show(*summaries.floor_lines(floors))
+        if edges:
+            run.screen.show("", summaries.edge_table(edges))
         run.screen.finish(
             {
                 "version": summaries.version_json(version),

@@ -119,9 +119,10 @@ def _pack(traces: "Sequence[Trace]", scenario: str, per_kind: int, seed: int) ->
     from agentgym.traces.snapshot import SplitConfig, held_out_part
 
     held_out = held_out_part((trace.cluster_id for trace in traces), SplitConfig())
-    sides = [[trace for trace in traces if (trace.cluster_id in held_out) is is_held_out] for is_held_out in (False, True)]
+    train = [trace for trace in traces if trace.cluster_id not in held_out]
+    judged = [trace for trace in traces if trace.cluster_id in held_out]
     digest = trace_set_digest(traces)
-    pack = make_recorded_pack(*sides, digest) if scenario == RECORDED else load_world(scenario).make_pack(*sides, digest)
+    pack = make_recorded_pack(train, judged, digest) if scenario == RECORDED else load_world(scenario).make_pack(train, judged, digest)
     made = make_edge_cases(pack, per_kind=per_kind, seed=seed)
     return pack.model_copy(update={"edge": made.cases}), made
 

@@ -94,7 +94,9 @@ def _in_order(rows: Sequence[Row], shape: ResultShape) -> list[Row]:
     key = shape.key
     things = {row.texts.get(key) if key else frozenset(row.texts.items()): row for row in reversed(rows)}
     distinct = list(reversed(things.values()))
-    return sorted(distinct, key=lambda row: str(row.fields.get(shape.order))) if shape.order else distinct
+    if (order := shape.order) is None:
+        return distinct
+    return sorted(distinct, key=lambda row: str(row.fields.get(order)))
 
 
 def _overlap(found: Sequence[Row], recorded: Sequence[Row]) -> float:

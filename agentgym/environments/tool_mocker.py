@@ -71,7 +71,7 @@ class ToolMocker:
     @property
     def answer_counts(self) -> AnswerCounts:
         """On what basis the calls of this episode were answered so far."""
-        return AnswerCounts(**self._bases)
+        return AnswerCounts(**{str(basis): count for basis, count in self._bases.items()})
 
     @property
     def is_closed(self) -> bool:

@@ -160,7 +160,8 @@ def _is_in_report(content: bytes, ids: Collection[str]) -> bool:
         report = EvaluationReport.model_validate_json(content)
     except ValidationError:
         return False
-    return any(told.case_id in ids for told in (*report.rows, *report.failures))
+    told = {row.case_id for row in report.rows} | {failure.case_id for failure in report.failures}
+    return not told.isdisjoint(ids)
 
 
 def _manifests(store: Store) -> Iterator[tuple[ArtifactRef, Manifest]]:

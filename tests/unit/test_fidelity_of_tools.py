@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import pytest
 from pydantic import JsonValue
 
+from agentgym.environments.recorded_answers import Answered, History
 from agentgym.environments.recording import read_recording
 from agentgym.messages import ToolCall, assistant, tool_result, user
-from agentgym.scenarios.fidelity.answering import Answered, History, Mock, recorded_mock
+from agentgym.scenarios.fidelity.answering import Mock, recorded_mock
 from agentgym.scenarios.fidelity.bar import FidelityBar, judge_tool
 from agentgym.scenarios.fidelity.put_calls import put_to_mock, put_to_world
 from agentgym.scenarios.fidelity.report import FidelityCheck, ToolFidelity

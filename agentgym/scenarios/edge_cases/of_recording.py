@@ -196,7 +196,7 @@ def _told(trace: Trace, rng: np.random.Generator) -> list[Told]:
 
 def _other_value(source: Source, told: Told, trace: Trace, rng: np.random.Generator) -> JsonValue:
     """A value that others gave for the argument, of which this conversation knows nothing."""
-    known = canonical([message.content for message in trace.messages] + [message.result for message in trace.messages])
+    known = canonical([[message.content, message.result] for message in trace.messages])
     given = canonical([call.arguments for message in trace.messages for call in message.tool_calls])
     values = source.values.get((told.call.name, told.argument), ())
     fresh = [value for value in values if canonical(value) not in known + given and len(str(value)) >= 3]

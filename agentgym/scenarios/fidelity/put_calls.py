@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from agentgym.environments.recorded_answers import Answered, Basis
 from agentgym.environments.world import WorldTools
 from agentgym.messages import ToolCall
-from agentgym.scenarios.fidelity.answering import Answered, Basis, Mock
+from agentgym.scenarios.fidelity.answering import Mock
 from agentgym.scenarios.fidelity.likeness import Field, field_match, fields, is_error, is_same
 from agentgym.scenarios.fidelity.training_calls import TrainingCalls, recorded_calls
 from agentgym.scenarios.world_scenario import WorldScenario

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from agentgym.scenarios.fidelity.answering import Basis
+from agentgym.environments.recorded_answers import Basis
 from agentgym.scenarios.fidelity.figures import Figure, Value
 from agentgym.statistics import Estimate
 
