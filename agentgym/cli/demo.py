@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 AGENT = "support"
 SCENARIO = "customer_support"
+# A language model answers a few customers a second on a processor, and `tiny` gets hardly better at serving them whole.
+MOST_CUSTOMERS_OF_LANGUAGE = 600
 # Pays for wrong calls and for customers lost: what a mistyped sign does to a reward.
 CORRUPTED_REWARD = RewardWeights(resolved=-5.0, unresolved=10.0, correct_call=-20.0, wrong_call=10.0, satisfaction=-5.0)
 
@@ -86,6 +88,7 @@ class _Story:
         self.learner = {"seed": seed, **({"base_model": TINY} if is_language else {}), **learner}
         self.training = TrainingConfig.suited_to(SCENARIO, **self.learner, **({} if is_language else {"episodes": size.episodes}))
         self.corrupted_episodes = size.corrupted_episodes // (4 if is_language else 1)
+        self.live_size = replace(size.live, most_customers=MOST_CUSTOMERS_OF_LANGUAGE) if is_language else size.live
         self.stages: list[StageTime] = []
         self.steps: list[StageTime] = []
         self.log = settings.workspace / "logs.jsonl"
@@ -146,7 +149,7 @@ class _Story:
     def _test_live(self, live: LiveHalf) -> None:
         from agentgym.cli.ab import report_json, show_report
 
-        report = live.test_until_verdict(self.improved.challenger, self.size.live)
+        report = live.test_until_verdict(self.improved.challenger, self.live_size)
         show_report(report, self.screen)
         self.live["ab_test"] = report_json(report)
         if report.verdict == "ship":
@@ -157,7 +160,7 @@ class _Story:
 
         champion = self.improved.challenger
         copy = live.copy_of(champion)
-        report = live.test_equals(copy, self.size.live)
+        report = live.test_equals(copy, self.live_size)
         show_report(report, self.screen)
         seconds = live.change_weights(champion.version, copy.version)
         self.live["equal_version"] = report_json(report)
