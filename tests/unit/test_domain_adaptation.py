@@ -57,7 +57,7 @@ def test_words_calls_results_and_schemas_speak_of_the_new_business() -> None:
     assert (call.name, call.arguments) == ("Clinics.FindClinic", {"town": "Bern", "grade": "full"})
     assert (new.messages[2].name, new.messages[2].result) == (
         "Clinics.FindClinic",
-        [{"town": "Bern", "name": "Grand clinic", "grade": "full"}],
+        [{"town": "Bern", "name": "Grand Clinic", "grade": "full"}],
     )
     (tool,) = new.tools
     assert (tool.name, tool.description, tool.required) == ("Clinics.FindClinic", "Find a clinic in a city.", ("town",))

@@ -47,8 +47,9 @@ class CallsOnly:
     def act(self, conversation: Conversation) -> Action:
         last = conversation.messages[-1]
         wanted = last.role == "user" and {"Weather": "weather", "Hotels": "hotel"}[self._tool] in last.content
-        call = ToolCall(name=self._tool, arguments={"city": last.content.split()[-1].strip("?.")})
-        return Action(message=assistant("", call) if wanted else assistant("All right."))
+        if not wanted:
+            return Action(message=assistant("All right."))
+        return Action(message=assistant("", ToolCall(name=self._tool, arguments={"city": last.content.split()[-1].strip("?.")})))
 
 
 def words(regression_messages: tuple[Message, ...]) -> list[str]:

@@ -76,4 +76,6 @@ def _as_cased(old: str, new: str) -> str:
     letters = [character for character in old if character.isalpha()]
     if letters and all(character.islower() for character in letters):
         return new.lower()
-    return new.upper() if len(letters) > 1 and all(character.isupper() for character in letters) else new
+    if len(letters) > 1 and all(character.isupper() for character in letters):
+        return new.upper()
+    return new[:1].upper() + new[1:] if old[:1].isupper() else new

@@ -116,14 +116,20 @@ def _either(long: str, short: str) -> Rephrase:
 
 
 def _one_way(old: str, new: str) -> Rephrase:
-    return lambda words, rng: words if new and re.search(re.escape(new), words, re.IGNORECASE) else _put(words, old, new)
+    """Not where a word that it adds is there already: nobody says please twice."""
+    added = [word for word in re.findall(r"[\w']+", new) if word not in old.split()]
+    said = re.compile(rf"(?<![\w'])(?:{'|'.join(map(re.escape, added))})(?![\w'])", re.IGNORECASE) if added else None
+    return lambda words, rng: words if said and said.search(words) else _put(words, old, new)
 
 
 def _put(words: str, old: str, new: str) -> str:
     """The first of `old` replaced; a short form at the end of a sentence (`that's all it's`) is no English, so that one stays."""
     pattern = re.compile(rf"(?<![\w']){re.escape(old)}(?![\w'])(?!\s*[.!?,]|\s*$)", re.IGNORECASE)
     put = pattern.sub(lambda match: new[:1].upper() + new[1:] if match[0][:1].isupper() else new, words, count=1)
-    return re.sub(r" {2,}", " ", put).strip() if put != words else words
+    if put == words:
+        return words
+    put = re.sub(r" {2,}", " ", put).strip()
+    return put[:1].upper() + put[1:] if words[:1].isupper() else put
 
 
 def _clauses_turned(words: str, rng: np.random.Generator) -> str:
