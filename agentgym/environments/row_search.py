@@ -12,8 +12,9 @@ from agentgym.environments.row_completion import Proof
 from agentgym.messages import ToolCall
 from agentgym.traces.matching import canonical
 
-# A broader question leaves out at most this many of the arguments asked for.
+# A broader question leaves out at most this many of the arguments asked for; of many arguments only one, as the ways to leave out grow.
 BROADER_BY = 3
+FEW_ARGUMENTS = 12
 # Answers of different recordings to one question: a second one is needed only to judge the first.
 ANSWERS_OF_A_QUESTION = 2
 
@@ -72,7 +73,7 @@ class RowSearch:
         own = [each for each in told if each.call.name == tool and each.asked.items() < asked.items() and self._is_full(each)]
         if own:
             return max(own, key=lambda each: len(each.asked))
-        for left_out in range(1, min(BROADER_BY, len(asked)) + 1):
+        for left_out in range(1, 1 + (min(BROADER_BY, len(asked)) if len(asked) <= FEW_ARGUMENTS else 1)):
             for pairs in combinations(sorted(asked.items()), len(asked) - left_out):
                 for recording, answer in self._full.get((tool, frozenset(pairs)), ()):
                     if recording != apart_from:
