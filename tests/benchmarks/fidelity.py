@@ -104,7 +104,7 @@ def recordings_of(pack: ScenarioPack) -> list[Trace]:
 
 
 def broken_mocks(train: Sequence[Trace], dev: Sequence[Trace], tools: Sequence[str]) -> dict[str, bool]:
-    """For each tool, whether a mock made from a log with its answers shuffled, and one in which it always errs, is caught and it alone named."""
+    """For each tool, whether a mock from a log with its answers shuffled, and one in which it always errs, is caught and it alone named."""
     caught = {}
     for tool in tools:
         known, held_out = calling(train, tool), calling(dev, tool)
