@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import InvalidInput
 from agentgym.registry import ModelVersion
+from agentgym.scenarios.fidelity import FidelityBar
 from agentgym.settings import Settings, read_settings
 from agentgym.store import ArtifactRef
 from agentgym.traces.source import TraceSource
@@ -61,6 +62,7 @@ def improve_agent(
     seed: int = 0,
     waive_live_test: str | None = None,
     waive_fidelity: str | None = None,
+    fidelity_bar: FidelityBar = FidelityBar(),  # noqa: B008 - frozen
 ) -> Improvement:
     """Learns from the source and puts the result before the gate.
 
@@ -68,6 +70,7 @@ def improve_agent(
     imitation: of a planner.   training: None for what suits the scenario; it says which policy learns, and by which reward.
     waive_live_test: why an accepted version may become champion without a live test; without a reason it becomes challenger.
     waive_fidelity: why anything may be trained in an environment below the bar of fidelity; without a reason it is refused.
+    fidelity_bar: what the environment must show on the held-out conversations.
     """
     settings = read_settings()
     source = source or collect_served(agent, settings)
@@ -75,7 +78,7 @@ def improve_agent(
     snapshot = ingested.snapshot
     training = training or TrainingConfig.suited_to(scenario, seed=seed)
     pack = synthesize_scenario(snapshot, scenario, settings)
-    fidelity = measure_environment(snapshot, pack, settings)
+    fidelity = measure_environment(snapshot, pack, fidelity_bar, settings)
     waived = require_fidelity(fidelity, waive_fidelity, settings)
     audit = audit_reward(pack, training.reward, seed, settings) if training.reads_reward else None
     require_audited(audit, training.waive_audit, settings)

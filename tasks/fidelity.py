@@ -4,7 +4,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import InvalidInput, Refused
-from agentgym.scenarios.fidelity import FidelityReport, measure_fidelity
+from agentgym.scenarios.fidelity import FidelityBar, FidelityReport, measure_fidelity
 from agentgym.scenarios.fidelity.report import Verdict, by_weight
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
@@ -26,11 +26,11 @@ class Fidelity(BaseModel):
 
 
 @cached_step
-def measure_environment(snapshot: ArtifactRef, pack: ArtifactRef, settings: Settings) -> Fidelity:
+def measure_environment(snapshot: ArtifactRef, pack: ArtifactRef, bar: FidelityBar, settings: Settings) -> Fidelity:
     """The report on the environment of the pack's cases, on the conversations of the snapshot that are held out."""
     lineage = {"snapshot_digest": snapshot.digest, "pack_digest": pack.digest}
-    with track_step("fidelity", tracking=tracking(settings), parameters={}, lineage=lineage) as run:
-        report = measure_fidelity(read_pack(pack, settings), read_snapshot(snapshot, settings).held_out)
+    with track_step("fidelity", tracking=tracking(settings), parameters=bar, lineage=lineage) as run:
+        report = measure_fidelity(read_pack(pack, settings), read_snapshot(snapshot, settings).held_out, bar=bar)
         measured = {"field_match": report.all_tools.field_match, "reward_order": report.ranks[0].kendall}
         run.log_metrics({name: figure.estimate.mean for name, figure in measured.items() if figure.estimate})
         run.log_tags({"verdict": report.verdict})

@@ -23,22 +23,20 @@ _EXIT_CODES = {"passed": 0, "failed": Refused.exit_code, "not_measured": Insuffi
 def run_fidelity(scenario: str, source: TraceSource, *, is_json: bool) -> None:
     """Ends with 4 where the environment falls below the bar, with 2 where nothing could be measured."""
     with session(is_json=is_json) as run:
-        from rich.table import Table
+        from rich.markup import escape
 
         from agentgym.scenarios.fidelity import measure_fidelity
         from agentgym.scenarios.fidelity.report import by_weight
-        from agentgym.scenarios.fidelity.table import TOOL_COLUMNS, other_lines, tool_rows
+        from agentgym.scenarios.fidelity.table import other_lines, tool_lines
 
         make_workspace(run.settings)
         pack, held_out = _pack_of(source, scenario, run.settings)
         report = measure_fidelity(pack, held_out)
-        table = Table(*TOOL_COLUMNS, box=None)
-        for row in tool_rows(report):
-            table.add_row(*row)
-        run.screen.show(f"{report.scenario}: made from {len(pack.train)} cases, measured on {len(held_out)} conversations", "", table, "")
-        run.screen.show(*other_lines(report), "")
+        run.screen.show(f"{report.scenario}: made from {len(pack.train)} cases, measured on {len(held_out)} conversations", "")
+        run.screen.show(*map(escape, tool_lines(report)), "")
+        run.screen.show(*map(escape, other_lines(report)), "")
         told = [check for check in by_weight(report.checks) if check.outcome == "failed" or check.part != "tool"]
-        run.screen.show(*(f"  {SIGNS[check.outcome]} {check.statement} {check.repair}".rstrip() for check in told))
+        run.screen.show(*(f"  {SIGNS[check.outcome]} {escape(f'{check.statement} {check.repair}'.rstrip())}" for check in told))
         run.screen.show(verdict_line(report))
         run.screen.finish(fidelity_json(report))
     if report.verdict != "passed":

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentgym.environments.recorded_answers import Answered, History
 from agentgym.environments.recording import read_recording
 from agentgym.messages import ToolCall
 from agentgym.scenarios.fidelity import FidelityBar, FidelityReport, measure_fidelity
-from agentgym.scenarios.fidelity.answering import BASES, Mock, recorded_mock
+from agentgym.scenarios.fidelity.answering import BASES, Answered, History, Mock, recorded_mock
 from agentgym.scenarios.fidelity.bar import judge_tool
 from agentgym.scenarios.fidelity.figures import Figure
 from agentgym.scenarios.fidelity.put_calls import PutCalls, put_to_mock
@@ -105,7 +104,7 @@ def recordings_of(pack: ScenarioPack) -> list[Trace]:
 
 
 def broken_mocks(train: Sequence[Trace], dev: Sequence[Trace], tools: Sequence[str]) -> dict[str, bool]:
-    """For each tool, whether a mock with its answers shuffled, and one in which it always errs, is caught and it alone named."""
+    """For each tool, whether a mock from a log with its answers shuffled, and one in which it always errs, is caught and it alone named."""
     caught = {}
     for tool in tools:
         known, held_out = calling(train, tool), calling(dev, tool)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentgym.errors import InvalidInput, Refused
+from agentgym.scenarios.fidelity import FidelityBar
 from agentgym.settings import Settings
 from agentgym.traces.source import TraceSource
 from agentgym.training.config import TrainingConfig
@@ -82,5 +83,5 @@ def _fidelity_of(source: TraceSource, settings: Settings) -> Fidelity:
     from tasks.traces import fingerprint_source, ingest_traces
 
     snapshot = ingest_traces(source, fingerprint_source(source, settings), settings).snapshot
-    fidelity: Fidelity = measure_environment(snapshot, synthesize_scenario(snapshot, "recorded", settings), settings)
+    fidelity: Fidelity = measure_environment(snapshot, synthesize_scenario(snapshot, "recorded", settings), FidelityBar(), settings)
     return fidelity

@@ -103,12 +103,13 @@ def test_the_recorded_agent_hears_what_it_heard() -> None:
 
 
 def test_the_departing_agent_asks_for_the_last_argument_first_and_then_makes_the_call() -> None:
-    """The customer begins with the city, so that is not asked for."""
+    """The customer begins with the city, so that is not asked for; whatever it says next, the last argument was asked for first."""
     pack = make_recorded_pack([trace(0)], (), "digest")
     scenario, case = RecordedScenario(pack, patience_turns=9), pack.train[0]
     agent = DepartingAgent(case, scenario.tools)
     actions = play_episode(scenario.create_environment(), agent, case, seed=0).actions
-    assert list(agent.questions.values()) == ["inn", "friday"]
+    assert next(iter(agent.questions.values())) == "inn"
+    assert "rome" not in agent.questions.values()
     assert [call for action in actions for call in action.message.tool_calls] == [BOOK]
 
 

@@ -4,16 +4,23 @@ from agentgym.scenarios.fidelity.answering import BASES
 from agentgym.scenarios.fidelity.figures import Figure
 from agentgym.scenarios.fidelity.report import CustomerFidelity, FidelityReport, RankFidelity, ToolFidelity
 
-TOOL_COLUMNS = ("tool", "calls", *BASES, "same result", "same fields", "gain", "errors", "covered", "verdict")
+TOOL_COLUMNS = ("tool", "calls", *BASES, "same result", "same fields", "gain", "errors", "of the record", "covered", "verdict")
 _SIGNS = {"failed": "fails", "passed": "passes", "not_measured": "not measured"}
 
 
 def tool_rows(report: FidelityReport) -> list[list[str]]:
     """A row for each tool, the one of all tools last.
 
-    errors: the environment's rate against the record's, on all calls.   gain: over an answer of the tool drawn at random.
+    errors: the environment's rate on all calls, then the record's.   gain: over an answer of the tool drawn at random.
     """
     return [_row(tool, report) for tool in (*report.tools, report.all_tools)]
+
+
+def tool_lines(report: FidelityReport) -> list[str]:
+    """The same as lines of text, their columns aligned: a name of a tool is never cut."""
+    table = [list(TOOL_COLUMNS), *tool_rows(report)]
+    widths = [max(len(row[place]) for row in table) for place in range(len(TOOL_COLUMNS))]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
 
 
 def other_lines(report: FidelityReport) -> list[str]:
@@ -30,7 +37,8 @@ def _row(tool: ToolFidelity, report: FidelityReport) -> list[str]:
         _percent(tool.result_match),
         _percent(tool.field_match),
         "" if tool.gain.estimate is None else f"{tool.gain.estimate.mean:+.2f}",
-        f"{_percent(tool.errors)} / {_percent(tool.recorded_errors)}",
+        _percent(tool.errors),
+        _percent(tool.recorded_errors),
         _percent(tool.covered),
         _verdict(tool, report),
     ]
