@@ -138,7 +138,7 @@ class S3Store:
     def _listed(self, operation: str, kind: str, prefix: str) -> Iterator[Any]:
         """Every entry of a listing, page after page."""
         marks = {"ContinuationToken": "NextContinuationToken", "KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
-        mark: dict[str, object] = {}
+        mark: dict[str, Any] = {}
         while True:
             page = self._call(operation, Bucket=self.bucket, Prefix=prefix, **mark)
             yield from page.get(kind, ())

@@ -251,7 +251,7 @@ def _answer(given: Truth, what: str) -> Message:
     if isinstance(given, Mapping):
         return read_message({"role": "assistant", **given})
     if isinstance(given, Sequence) and all(isinstance(each, ToolCall) for each in given):
-        return assistant("", *given)  # type: ignore[arg-type]
+        return assistant("", *given)
     raise InvalidInput(f"A {what} is words, a message or calls; got {type(given).__name__}. Give one of these.")
 
 

@@ -160,7 +160,7 @@ def _is_in_report(content: bytes, ids: Collection[str]) -> bool:
         report = EvaluationReport.model_validate_json(content)
     except ValidationError:
         return False
-    return any(told.case_id in ids for told in (*report.rows, *report.failures))
+    return any(row.case_id in ids for row in report.rows) or any(failure.case_id in ids for failure in report.failures)
 
 
 def _manifests(store: Store) -> Iterator[tuple[ArtifactRef, Manifest]]:
