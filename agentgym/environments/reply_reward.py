@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from agentgym.episode import JudgedCall, Outcome
 from agentgym.messages import Message, ToolCall
@@ -20,7 +21,9 @@ class ReplyReward:
 
     def __init__(self, corpus: Sequence[str], *, weights: RewardWeights | None = None) -> None:
         self._weights = weights or RewardWeights()
-        self._vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit([*corpus, "a"])
+        # By hash, so that a word the corpus never had counts too, as the rarest.
+        counts = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None, token_pattern=r"(?u)\b\w+\b")
+        self._vectors: Pipeline = make_pipeline(counts, TfidfTransformer(sublinear_tf=True)).fit([*corpus, "a"])
 
     def terms(self, given: Message, right: Message) -> Mapping[str, float]:
         """By name; their sum is the reward."""

@@ -63,7 +63,7 @@ def test_a_small_log_has_a_wide_interval():
     few, many = (curve(*points, calls=calls).forecast(320) for calls in (100, 10_000))
     # The points lie on the line, so the log's own size alone is left: 1.645 · √(p (1 - p) / calls).
     assert few.high - few.mean == pytest.approx(1.645 * (few.mean * (1 - few.mean) / 100) ** 0.5, rel=1e-3)
-    assert few.high - few.low == pytest.approx(10 * (many.high - many.low), rel=1e-6)
+    assert few.high - few.low == pytest.approx(10 * (many.high - many.low), rel=1e-4)
 
 
 def test_a_log_without_enough_customers_has_no_curve():
@@ -94,12 +94,12 @@ def test_no_customer_is_learned_from_and_judged_on(monkeypatch):
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"real dialogues are not at {SHARED_DATA}; set AGENTGYM_SHARED_DATA")
-def test_what_160_real_dialogues_forecast_comes_true_with_640():
+def test_what_100_real_dialogues_forecast_comes_true_with_400():
     traces = [trace for trace in import_traces(SHARED_DATA / "sgd" / "train", "sgd") if isinstance(trace, Trace)]
     drawn = [traces[at] for at in np.random.default_rng(0).permutation(len(traces))]
-    forecast = measure_curve(drawn[:160]).forecast(640)
+    forecast = measure_curve(drawn[:100]).forecast(400)
     from agentgym.evaluation.learning_curve import _point
 
-    reached = _point(drawn[:640], drawn[640:840], ())
+    reached = _point(drawn[:400], drawn[400:600], ())
     assert reached is not None
     assert forecast.mean == pytest.approx(reached.reliability, abs=0.06)

@@ -109,8 +109,8 @@ def test_what_is_needed_comes_first_and_then_what_brings_most():
 
 
 def test_a_log_of_a_support_desk_is_enough_when_it_is_large_enough():
-    large = list(write_logs(WORLD, WORLD.legacy_agent(), 400, seed=1))
-    readiness = assess_readiness(large, tools=WORLD.tools, conversations=400, quarantined=0)
+    large = list(write_logs(WORLD, WORLD.legacy_agent(), 150, seed=1))
+    readiness = assess_readiness(large, tools=WORLD.tools, conversations=150, quarantined=0)
     assert readiness.expected is not None
     assert readiness.doubled is not None
     assert readiness.expected.mean <= readiness.doubled.mean
