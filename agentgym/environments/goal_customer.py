@@ -81,9 +81,9 @@ class GoalCustomer:
             return self._as_recorded()
         self._has_departed = True
         reply = correction or self._on_its_own(words, messages)
-        if not reply.is_news:
-            self._annoyances += 1
-            self._patience -= 1
+        # Whoever gets on is patient again; what is news is limited, so the episode ends all the same.
+        self._patience = self._profile.patience_turns if reply.is_news else self._patience - 1
+        self._annoyances += not reply.is_news
         if self._patience <= 0 and not reply.has_left:
             return UserTurn(content=self._manner.walks_out(), has_left=True, is_simulator_error=reply.is_unknown)
         self._note(reply.text)
@@ -127,9 +127,7 @@ class GoalCustomer:
 
     def _pending(self) -> Errand | None:
         """What the customer is after now: the next call that is due, wherever it stands in the record; None when there is none."""
-        while self._playhead.turn is not None and not self._playhead.due_calls:
-            self._playhead.go_on()
-        due = self._playhead.due_calls
+        due = self._playhead.go_to_due()
         return self._errand_of(due[0]) if due else None
 
     def _errand_of(self, recorded: RecordedCall) -> Errand:
@@ -170,7 +168,9 @@ class GoalCustomer:
         facts = self._asked_facts(asked, errand)
         if asked.is_about_more and not facts:
             return self._repeat()
-        if asked.is_offer and (not facts or any(self._words(words).says(fact.value) for fact in errand.facts)):
+        if asked.is_offer and (
+            self._told.issuperset(map(_key, facts)) or any(self._words(words).says(fact.value) for fact in errand.facts)
+        ):
             return self._take(words, errand, heard, messages, is_news=is_first_time)
         if facts:
             return self._tell(facts, heard)
@@ -186,10 +186,9 @@ class GoalCustomer:
         return list(found.values())
 
     def _tell(self, facts: Sequence[Fact], heard: Words) -> _Reply:
-        is_news = any(_key(fact) not in self._told for fact in facts)
-        texts = dict.fromkeys(self._put(fact, heard) for fact in facts)
-        text = " ".join(texts)
-        return _Reply(text=text if is_news else self._manner.again(text), is_news=is_news)
+        new = [fact for fact in facts if _key(fact) not in self._told]
+        text = " ".join(dict.fromkeys(self._put(fact, heard) for fact in new or facts))
+        return _Reply(text=text if new else self._manner.again(text), is_news=bool(new))
 
     def _put(self, fact: Fact, heard: Words) -> str:
         """A fact in the customer's own sentence, where it says nothing they have not heard yet; else plainly."""
@@ -233,7 +232,9 @@ class GoalCustomer:
         """Of what the customer has no fact: what they chose, what they leave to others, or what nobody thought of."""
         for choice in (choice for choice in errand.choices if choice.name in asked.names):
             is_heard = heard.says(choice.value)
-            return _Reply(text=self._manner.tells(choice.name, choice.value) if is_heard else self._manner.asks_for_offers(), is_news=is_news)
+            return _Reply(
+                text=self._manner.tells(choice.name, choice.value) if is_heard else self._manner.asks_for_offers(), is_news=is_news
+            )
         optional = {name for tool in self._tools for name in tool.properties if name not in tool.required}
         free = [name for name in asked.names if name in optional]
         if free:

@@ -33,7 +33,9 @@ def judge_offer(words: Words, errand: Errand, *, tools: Sequence[Tool], messages
     """What the customer thinks of a proposal for this errand.   messages: of the episode, whose results tell what else was on offer."""
     on_offer = [pair for message in messages if message.role == "tool" for pair in leaves(result_of(message))]
     properties = {name: schema for tool in tools if tool.name == errand.tool for name, schema in tool.properties.items()}
-    wrong = tuple(fact for fact in errand.facts if _is_contradicted(fact, words, errand, _rivals(fact, properties.get(fact.name), on_offer)))
+    wrong = tuple(
+        fact for fact in errand.facts if _is_contradicted(fact, words, errand, _rivals(fact, properties.get(fact.name), on_offer))
+    )
     return Verdict(
         wrong=wrong,
         is_another=not wrong and any(_is_another(choice, words, on_offer) for choice in errand.choices),

@@ -32,7 +32,9 @@ _QUESTION = re.compile(
     r"\?|\b(?:please|kindly) (?:tell|give|provide|confirm|share|specify|enter|let)\b|\blet me know\b|\bconfirm\b", re.IGNORECASE
 )
 _FRIENDLY = re.compile(r"\b(?:please|thanks|thank you|appreciate|great|wonderful|awesome)\b", re.IGNORECASE)
-_UPSET = re.compile(r"!{2,}|\b(?:ridiculous|unacceptable|frustrat\w+|angry|terrible|worst|already told|still waiting|fed up)\b", re.IGNORECASE)
+_UPSET = re.compile(
+    r"!{2,}|\b(?:ridiculous|unacceptable|frustrat\w+|angry|terrible|worst|already told|still waiting|fed up)\b", re.IGNORECASE
+)
 
 
 def is_question(words: str) -> bool:
@@ -218,9 +220,7 @@ def _fact(walk: _Walk, name: str, value: JsonValue, *, turn: int | None, earlier
         return Fact(name=name, value=value, disclosure="agreed", instead_of=earlier if is_change else None)
     said = walk.turns[turn]
     words = next((text.text for text in said.sayings if _tells(_worded(text.text, said.words.today, said.words.read), name, value)), "")
-    disclosure: Disclosure = (
-        "at_once" if turn == 0 else "corrected" if is_change else "asked" if is_question(said.before) else "unasked"
-    )
+    disclosure: Disclosure = "at_once" if turn == 0 else "corrected" if is_change else "asked" if is_question(said.before) else "unasked"
     return Fact(name=name, value=value, disclosure=disclosure, words=words, turn=turn, instead_of=earlier if is_change else None)
 
 

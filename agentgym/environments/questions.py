@@ -14,7 +14,9 @@ from agentgym.tools import Tool
 # Questions that were answered with an argument, before what was learned of it outweighs its name and description.
 _ENOUGH = 3
 _SMOOTHING = 0.3
-_ANYTHING_ELSE = re.compile(r"\b(?:anything|something) else\b|\bany(?:thing)? (?:further|other help)\b|\bassist you further\b|\bmore help\b")
+_ANYTHING_ELSE = re.compile(
+    r"\b(?:anything|something) else\b|\bany(?:thing)? (?:further|other help)\b|\bassist you further\b|\bmore help\b"
+)
 _WH = re.compile(r"\b(?:what|which|where|when|who|whom|whose|how|why)\b")
 _YES_NO = re.compile(
     r"\b(?:shall|should|would|do|does|did|is|are|can|could|may|will|have|has)\b.*\?|\b(?:how|what) about\b|\bconfirm\b|\b(?:right|correct|ok|okay)\?"

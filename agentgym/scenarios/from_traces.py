@@ -9,12 +9,14 @@ from pydantic import JsonValue
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv, SimulatedClock
-from agentgym.environments.dialogue import RecordedCustomer
+from agentgym.environments.language_model import LanguageModel
+from agentgym.environments.profile_mining import PATIENCE_FLOOR
 from agentgym.environments.recording import Playhead, RecordedCall, Recording, read_recording
 from agentgym.environments.tool_mocker import RecordedAnswers, ToolMocker
 from agentgym.episode import Outcome, Trajectory
 from agentgym.errors import InsufficientData
 from agentgym.reward import RewardWeights
+from agentgym.scenarios.customers import CustomerKind, Customers
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.scenario import Difficulty, Scenario
@@ -30,6 +32,8 @@ RECORDED_REWARD = RewardWeights(token_saving=0.0, speed=0.0)
 PATIENCE_TURNS = 0
 # Calls and turns beyond the longest record before an episode is cut: room to err and to recover.
 SPARE_TURNS = 10
+# A customer on their own may be asked one by one what the recorded one told at once; their patience is to end before the turns do.
+FREE_TURNS = 3
 
 
 class RecordedScenario(Scenario):
@@ -39,24 +43,42 @@ class RecordedScenario(Scenario):
     description = "recorded conversations, played again with the tools and customers of the record"
     difficulty: Difficulty = "medium"
 
-    def __init__(self, pack: ScenarioPack, *, patience_turns: int = PATIENCE_TURNS) -> None:
-        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.   patience_turns: of the customer."""
-        self._patience_turns = patience_turns
+    def __init__(
+        self,
+        pack: ScenarioPack,
+        *,
+        customer: CustomerKind = "recorded",
+        patience_turns: int | None = None,
+        model: LanguageModel | None = None,
+    ) -> None:
+        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.
+
+        customer: `recorded` follows the record; `goal` goes on from its goal and facts where the agent leaves it; `language` is played by
+        `model` from the first reply on, which has to answer before an environment is made.
+        patience_turns: of the customer; None for what its kind is used with.
+        """
+        is_recorded = customer == "recorded"
+        patience = patience_turns if patience_turns is not None else PATIENCE_TURNS if is_recorded else PATIENCE_FLOOR
+        self.customers = Customers(
+            customer, [case.recording for case in pack.train if case.recording], patience_turns=patience, model=model
+        )
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
         recordings = [read_recording(case.recording) for case in pack.train if case.recording]
         self._answers = RecordedAnswers(recordings)
-        self._max_turns = SPARE_TURNS + max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
+        longest = max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
+        self._max_turns = SPARE_TURNS + (longest if is_recorded else FREE_TURNS * longest)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         return self._tools
 
-    def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
+    def create_environment(self, *, reward: RewardWeights | None = None, follows_record: bool = True) -> ConversationEnv:
+        """follows_record: False has a customer of the kind `goal` go on from its goal from the first turn on."""
         playhead = Playhead()
         return ConversationEnv(
             ToolMocker(self._answers, playhead, tools=self._tools),
-            RecordedCustomer(playhead, patience_turns=self._patience_turns),
+            self.customers.create(playhead, follows_record=follows_record),
             tools=self._tools,
             draw_case=self.draw_case,
             reward=reward or RECORDED_REWARD,
