@@ -83,8 +83,8 @@ class ChatEndpoint:
 def read_answer(response: httpx.Response, read: Callable[[dict[str, Any]], Read], *, party: str, base_url: str) -> Read:
     """What `read` makes of the message in an answer.
 
-    Raises InvalidInput when the request is refused for good, with the party's own words; Unavailable when there is no message in the answer,
-    or `read` finds none there.
+    Raises InvalidInput when the request is refused for good, with the party's own words; Unavailable when there is no message in the
+    answer, or `read` finds none there.
     """
     status = response.status_code
     if 400 <= status < 500 and status not in _PASSING_STATUSES:

@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 
 from agentgym import __version__
 from agentgym.cli.commands import ab, keys, models, scenarios, traces
-from agentgym.cli.options import Agent, BaseModel, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
+from agentgym.cli.options import Agent, BaseModel, Customer, Episodes, Format, Json, Limit, MappingFile, Method, Policy, Redact, Seed, given
 from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(
@@ -195,6 +195,7 @@ def evaluate(
     mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    customer: Customer = None,
     redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
@@ -206,7 +207,7 @@ def evaluate(
     from agentgym.traces.source import TraceSource
 
     source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact) if traces else None
-    run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
+    run_evaluate(version, source, scenario=scenario, customer=customer, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
 @app.command()

@@ -27,6 +27,10 @@ BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a fold
 Episodes = Annotated[
     int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
 ]
+Customer = Annotated[
+    str | None,
+    typer.Option(help="Play recorded conversations, in place of asking for next calls, with a customer: recorded, goal or language."),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from pydantic import JsonValue
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import UserTurn
 from agentgym.environments.customer_profile import CustomerProfile, Errand, Fact, Utterance
 from agentgym.environments.manner import Manner
 from agentgym.environments.offers import judge_offer, wrong_facts
-from agentgym.environments.questions import Asked, Cues, is_alike, what_is_asked
+from agentgym.environments.questions import Asked, Cues, is_alike, is_yes_or_no, what_is_asked
 from agentgym.environments.recording import Playhead, RecordedCall
 from agentgym.environments.spoken import Reader, Words, sentences
 from agentgym.messages import Message, ToolCall
@@ -168,9 +167,8 @@ class GoalCustomer:
         facts = self._asked_facts(asked, errand)
         if asked.is_about_more and not facts:
             return self._repeat()
-        if asked.is_offer and (
-            self._told.issuperset(map(_key, facts)) or any(self._words(words).says(fact.value) for fact in errand.facts)
-        ):
+        is_summed_up = any(self._words(words).says(fact.value) for fact in errand.facts)
+        if asked.is_offer and (is_summed_up or self._told.issuperset(map(_key, facts))):
             return self._take(words, errand, heard, messages, is_news=is_first_time)
         if facts:
             return self._tell(facts, heard)
@@ -212,7 +210,7 @@ class GoalCustomer:
     def _consent(self, errand: Errand, heard: Words) -> str:
         """What the customer said when they were asked for a yes or no in this errand, if they have not said it yet."""
         for utterance in errand.utterances:
-            if utterance.question and what_is_asked(utterance.question, self._tools, self._cues, known=()).is_offer:
+            if is_yes_or_no(utterance.question):
                 text = self._sayable(utterance, heard)
                 if text and not self._said.intersection(sentences(text)):
                     return text

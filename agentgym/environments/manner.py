@@ -18,9 +18,8 @@ class Manner:
         self._rng = rng
 
     def tells(self, name: str, value: JsonValue) -> str:
-        return (
-            f"{self._put(f'[The|My] {label(name)} is')} {value}." if not self._persona.is_terse else f"{self._put(label(name))}: {value}."
-        )
+        words = self._put(f"{label(name)}:" if self._persona.is_terse else f"[The|My] {label(name)} is")
+        return f"{words} {value}."
 
     def corrects(self, values: Sequence[tuple[str, JsonValue]]) -> str:
         told = " and ".join(f"{self._put(f'the {label(name)} is')} {value}" for name, value in values)

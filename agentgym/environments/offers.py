@@ -33,9 +33,8 @@ def judge_offer(words: Words, errand: Errand, *, tools: Sequence[Tool], messages
     """What the customer thinks of a proposal for this errand.   messages: of the episode, whose results tell what else was on offer."""
     on_offer = [pair for message in messages if message.role == "tool" for pair in leaves(result_of(message))]
     properties = {name: schema for tool in tools if tool.name == errand.tool for name, schema in tool.properties.items()}
-    wrong = tuple(
-        fact for fact in errand.facts if _is_contradicted(fact, words, errand, _rivals(fact, properties.get(fact.name), on_offer))
-    )
+    rivals = [list(_rivals(fact, properties.get(fact.name), on_offer)) for fact in errand.facts]
+    wrong = tuple(fact for fact, others in zip(errand.facts, rivals, strict=True) if _is_contradicted(fact, words, errand, others))
     return Verdict(
         wrong=wrong,
         is_another=not wrong and any(_is_another(choice, words, on_offer) for choice in errand.choices),
@@ -59,7 +58,7 @@ def _rivals(fact: Fact, schema: JsonValue, on_offer: Sequence[tuple[str, JsonVal
     return (value for value in chain(listed if isinstance(listed, list) else (), (fact.instead_of,), told) if value is not None)
 
 
-def _is_contradicted(fact: Fact, words: Words, errand: Errand, rivals: Iterator[JsonValue]) -> bool:
+def _is_contradicted(fact: Fact, words: Words, errand: Errand, rivals: Sequence[JsonValue]) -> bool:
     if words.says(fact.value) or words.resembles(fact.value):
         return False
     if any(is_telling(rival) and canonical(rival) != canonical(fact.value) and words.spells(rival) for rival in rivals):

@@ -32,9 +32,7 @@ _QUESTION = re.compile(
     r"\?|\b(?:please|kindly) (?:tell|give|provide|confirm|share|specify|enter|let)\b|\blet me know\b|\bconfirm\b", re.IGNORECASE
 )
 _FRIENDLY = re.compile(r"\b(?:please|thanks|thank you|appreciate|great|wonderful|awesome)\b", re.IGNORECASE)
-_UPSET = re.compile(
-    r"!{2,}|\b(?:ridiculous|unacceptable|frustrat\w+|angry|terrible|worst|already told|still waiting|fed up)\b", re.IGNORECASE
-)
+_UPSET = re.compile(r"!{2,}|\b(?:ridiculous|unacceptable|frustrat\w+|angry|terrible|worst|already told|fed up)\b", re.IGNORECASE)
 
 
 def is_question(words: str) -> bool:

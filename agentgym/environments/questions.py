@@ -1,26 +1,27 @@
 """What an agent's words ask for: which arguments, a yes or no, or whether there is anything else."""
 
-import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from agentgym.environments.customer_profile import CustomerProfile
 from agentgym.environments.profile_mining import is_question
 from agentgym.environments.spoken import name_words, plain, sentences
 from agentgym.tools import Tool
 
-# Questions that were answered with an argument, before what was learned of it outweighs its name and description.
-_ENOUGH = 3
-_SMOOTHING = 0.3
+# How often an argument was wanted before what was learned of it outweighs its name and description.
+_ENOUGH = 5
+# How many more questions without any cue each word is thought to have been in.
+_CAUTION = 1.0
+# How sure a word has to make it that an argument is asked for; with _CAUTION chosen on a part of SGD's training dialogues.
+_SURE = 0.5
 _ANYTHING_ELSE = re.compile(
     r"\b(?:anything|something) else\b|\bany(?:thing)? (?:further|other help)\b|\bassist you further\b|\bmore help\b"
 )
 _WH = re.compile(r"\b(?:what|which|where|when|who|whom|whose|how|why)\b")
-_YES_NO = re.compile(
-    r"\b(?:shall|should|would|do|does|did|is|are|can|could|may|will|have|has)\b.*\?|\b(?:how|what) about\b|\bconfirm\b|\b(?:right|correct|ok|okay)\?"
-)
+_AUXILIARY = re.compile(r"\b(?:shall|should|would|do|does|did|is|are|can|could|may|will|have|has)\b.*\?|\b(?:right|correct|ok|okay)\?")
 _HOW_ABOUT = re.compile(r"\b(?:how|what) about\b|\bconfirm\b")
 # Generic English: what a question word is after, by words that occur in the names of arguments.
 _SOUGHT = {
@@ -47,99 +48,100 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Cues:
-    """Which words recorded agents asked with, by the argument that the customer then told.
+    """Which words recorded agents asked with, by the argument that the customer told in answer.
 
-    questions: how many there were.   asked: how many of them asked for each argument.   words: how many had each word.
-    together: both, by argument.   Naive Bayes on which words occur, each argument against all questions that did not ask for it.
+    wanted: how many questions could have been for an argument, as the customer knew it and had not told it.   told: how many were.
+    words_when_wanted, words_when_told: in how many of these there was each word, by argument.
+    A decision list (Yarowsky 1995): the one word that tells most decides.
     """
 
-    questions: int = 0
-    asked: Mapping[str, int] = field(default_factory=dict)
-    words: Mapping[str, int] = field(default_factory=dict)
-    together: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, int] = field(default_factory=dict)
+    words_when_wanted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    words_when_told: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    def surprise(self, name: str, words: Collection[str]) -> float | None:
-        """Log-odds that a question in these words asks for the argument; None where too few asked for it to tell."""
-        asked = self.asked.get(name, 0)
-        if asked < _ENOUGH:
+    def chance(self, name: str, words: Collection[str]) -> float | None:
+        """The chance, 0–1, that a question in these words is for the argument; None where it was wanted too seldom to tell."""
+        wanted = self.wanted.get(name, 0)
+        if wanted < _ENOUGH:
             return None
-        others, odds = self.questions - asked, math.log(asked / max(self.questions - asked, 1))
-        for word in words:
-            if word in self.words:
-                with_it = self.together[name].get(word, 0)
-                odds += math.log((with_it + _SMOOTHING) / (asked + 2 * _SMOOTHING))
-                odds -= math.log((self.words[word] - with_it + _SMOOTHING) / (others + 2 * _SMOOTHING))
-        return odds
+        usual = self.told.get(name, 0) / wanted
+        when_wanted, when_told = self.words_when_wanted[name], self.words_when_told.get(name, {})
+        shares = [(when_told.get(word, 0) + _CAUTION * usual) / (when_wanted[word] + _CAUTION) for word in words if word in when_wanted]
+        return max(shares, default=usual)
 
 
 def learn_cues(profiles: Iterable[CustomerProfile]) -> Cues:
     """The cues in what recorded agents asked and the customers answered."""
-    asked, words, together, questions = Counter[str](), Counter[str](), dict[str, Counter[str]](), 0
-    for question, names in (pair for profile in profiles for pair in _answered(profile)):
-        told = _question_words(question)
-        questions += 1
-        words.update(told)
-        asked.update(names)
-        for name in names:
-            together.setdefault(name, Counter()).update(told)
-    return Cues(questions=questions, asked=asked, words=words, together=together)
+    wanted, told = Counter[str](), Counter[str]()
+    words_when_wanted, words_when_told = dict[str, Counter[str]](), dict[str, Counter[str]]()
+    for profile in profiles:
+        for question, untold, answered in recorded_questions(profile):
+            words = _question_words(question)
+            wanted.update(untold)
+            told.update(answered)
+            for names, counts in ((untold, words_when_wanted), (answered, words_when_told)):
+                for name in names:
+                    counts.setdefault(name, Counter()).update(words)
+    return Cues(wanted=wanted, told=told, words_when_wanted=words_when_wanted, words_when_told=words_when_told)
 
 
-def _answered(profile: CustomerProfile) -> Iterable[tuple[str, set[str]]]:
-    """Each question of the recorded agent, and the arguments the customer told in answer to it."""
-    facts = list(profile.facts)
-    turn = 0
-    for errand in profile.errands:
-        for utterance in errand.utterances:
-            if utterance.question:
-                yield utterance.question, {_last(fact.name) for fact in facts if fact.turn == turn}
-            turn += 1
+def recorded_questions(profile: CustomerProfile) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Each question of the recorded agent, what the customer knew and had not told before it, and what they told in answer."""
+    turns = {(_last(fact.name), fact.turn) for fact in profile.facts if fact.turn is not None}
+    for at, utterance in enumerate(utterance for errand in profile.errands for utterance in errand.utterances):
+        if utterance.question:
+            yield utterance.question, {name for name, turn in turns if turn >= at}, {name for name, turn in turns if turn == at}
 
 
 def what_is_asked(words: str, tools: Sequence[Tool], cues: Cues, *, known: Collection[str]) -> Asked:
     """What the agent's words ask for.   known: arguments the customer could tell, besides those of the tools in scope."""
     if not is_question(words):
         return Asked()
-    lower = words.lower()
-    asking = " ".join(sentence for sentence in sentences(lower) if is_question(sentence))
-    descriptions = {name: str(schema.get("description", "")) for tool in tools for name, schema in tool.properties.items()}
-    candidates = dict.fromkeys((*known, *descriptions))
-    scored = {name: _score(name, descriptions.get(name, ""), asking, cues) for name in candidates}
+    asking = " ".join(sentence for sentence in sentences(words.lower()) if is_question(sentence))
+    described = {name: str(schema.get("description", "")) for tool in tools for name, schema in tool.properties.items()}
+    chances = {name: _chance(name, described.get(name, ""), asking, cues) for name in dict.fromkeys((*known, *described))}
     return Asked(
-        names=tuple(sorted((name for name, score in scored.items() if score > 0), key=lambda name: -scored[name])),
+        names=tuple(sorted((name for name, chance in chances.items() if chance >= _SURE), key=lambda name: -chances[name])),
         is_question=True,
-        is_offer=bool(_HOW_ABOUT.search(asking)) or bool(_YES_NO.search(asking) and not _WH.search(asking)),
+        is_offer=is_yes_or_no(asking),
         is_about_more=bool(_ANYTHING_ELSE.search(asking)),
     )
 
 
-def _score(name: str, description: str, asking: str, cues: Cues) -> float:
-    """Above 0 where the question asks for the argument."""
-    learned = cues.surprise(_last(name), _question_words(asking))
-    if learned is not None:
-        return learned
-    said, named = set(plain(asking).split()), set(name_words(_last(name)))
-    if named <= said:
-        return 1.0
-    # Words of up to three letters hold a sentence together and name nothing.
-    described = {word for word in plain(description).split() if len(word) > 3}
-    if described and 2 * len(described & said) >= len(described):
-        return 0.5
-    sought = set().union(*(names for cue, names in _SOUGHT.items() if re.search(rf"\b{cue}\b", asking)))
-    return 0.25 if named & sought else 0.0
-
-
-def _question_words(question: str) -> frozenset[str]:
-    """Which words the asking sentences hold, and which pairs follow each other."""
-    words = [word for sentence in sentences(question) if is_question(sentence) for word in plain(sentence).split()]
-    return frozenset((*words, *(f"{left} {right}" for left, right in zip(words, words[1:], strict=False))))
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+def is_yes_or_no(question: str) -> bool:
+    """Whether a yes or no would answer."""
+    lower = question.lower()
+    return bool(_HOW_ABOUT.search(lower)) or bool(_AUXILIARY.search(lower) and not _WH.search(lower))
 
 
 def is_alike(question: str, other: str) -> bool:
     """Whether two questions share at least half of their words of more than three letters."""
     left, right = ({word for word in plain(text).split() if len(word) > 3} for text in (question, other))
     return bool(left | right) and 2 * len(left & right) >= len(left | right)
+
+
+def _chance(name: str, description: str, asking: str, cues: Cues) -> float:
+    """How sure it is that the question asks for the argument; by its name and description where nothing was learned of it."""
+    said = set(plain(asking).split())
+    if said.issuperset(name_words(_last(name))):
+        return 1.0
+    learned = cues.chance(_last(name), _question_words(asking))
+    if learned is not None:
+        return learned
+    # Words of up to three letters hold a sentence together and name nothing.
+    described = {word for word in plain(description).split() if len(word) > 3}
+    if described and 2 * len(described & said) >= len(described):
+        return 0.9
+    sought = set().union(*(names for cue, names in _SOUGHT.items() if re.search(rf"\b{cue}\b", asking)))
+    return 0.6 if sought.intersection(name_words(_last(name))) else 0.0
+
+
+def _question_words(question: str) -> frozenset[str]:
+    """Which words the asking sentences hold, and which pairs follow each other."""
+    words = [word for sentence in sentences(question) if is_question(sentence) for word in plain(sentence).split()]
+    return frozenset((*words, *map(" ".join, pairwise(words))))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import cached_property
-from typing import Literal
+from itertools import pairwise
+from typing import Final, Literal, get_args
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import SimulatedClock, SimulatedUser
@@ -21,8 +22,17 @@ from agentgym.policies.planner.normalisers import found_values
 from agentgym.traces.trace import Trace
 
 CustomerKind = Literal["recorded", "goal", "language"]
+KINDS: Final[tuple[CustomerKind, ...]] = get_args(CustomerKind)
 # Recordings that questions are learned from: more of them tell little more, and reading each takes a hundredth of a second.
 CUES_FROM = 300
+
+
+def customer_kind(name: str) -> CustomerKind:
+    """The kind of this name. Raises InvalidInput for one that is none."""
+    found = next((kind for kind in KINDS if kind == name), None)
+    if found is None:
+        raise InvalidInput(f"A customer is of a known kind; {name!r} is none. Choose {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
+    return found
 
 
 def read_values(text: str, today: date) -> Iterator[str]:
@@ -30,7 +40,7 @@ def read_values(text: str, today: date) -> Iterator[str]:
     for found in found_values(text, today):
         yield found.value
     words = text.lower().replace(",", " ").replace(".", " ").split()
-    for alias in (*words, *map(" ".join, zip(words, words[1:], strict=False))):
+    for alias in (*words, *map(" ".join, pairwise(words))):
         if alias in ALIASES:
             yield ALIASES[alias]
 
