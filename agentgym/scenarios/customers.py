@@ -17,8 +17,6 @@ from agentgym.environments.profile_mining import PATIENCE_FLOOR, mine_profile
 from agentgym.environments.questions import Cues, learn_cues
 from agentgym.environments.recording import Playhead
 from agentgym.errors import InvalidInput
-from agentgym.policies.planner.mentions import ALIASES
-from agentgym.policies.planner.normalisers import found_values
 from agentgym.traces.trace import Trace
 
 CustomerKind = Literal["recorded", "goal", "language"]
@@ -37,6 +35,10 @@ def customer_kind(name: str) -> CustomerKind:
 
 def read_values(text: str, today: date) -> Iterator[str]:
     """What words mean besides what they spell: dates, times, numbers, and short names of places."""
+    # The planner's package brings PyTorch in, and a scenario that follows its record does without.
+    from agentgym.policies.planner.mentions import ALIASES
+    from agentgym.policies.planner.normalisers import found_values
+
     for found in found_values(text, today):
         yield found.value
     words = text.lower().replace(",", " ").replace(".", " ").split()
