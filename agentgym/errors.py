@@ -7,6 +7,7 @@ AgentGymError
 │   └── TrainingCollapsed     the caller: other settings, or another reward
 ├── InsufficientData          the caller: wait for, or bring, more       exit code 2
 ├── Unavailable               the operator: something needed is away     exit code 3
+│   └── SimulatorFailed       the operator: one episode's customer failed; it is left out
 ├── Refused                   nobody: the answer is no, or not yet       exit code 4
 └── ContractBroken            us: a promise inside AgentGym was broken   exit code 1
 
@@ -68,6 +69,10 @@ class Unavailable(AgentGymError):
     """Something needed did not answer; the same call may succeed later."""
 
     exit_code = 3
+
+
+class SimulatorFailed(Unavailable):
+    """What plays the customer failed in one episode, which is left out of its group and counted as a failure, never as a reward of 0."""
 
 
 class Refused(AgentGymError):

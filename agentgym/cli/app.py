@@ -12,6 +12,7 @@ from agentgym.cli.commands import ab, keys, models, scenarios, traces
 from agentgym.cli.options import (
     Agent,
     BaseModel,
+    Customer,
     Episodes,
     Format,
     Json,
@@ -216,6 +217,7 @@ def evaluate(
     mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    customer: Customer = None,
     redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
@@ -227,7 +229,7 @@ def evaluate(
     from agentgym.traces.source import TraceSource
 
     source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact) if traces else None
-    run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
+    run_evaluate(version, source, scenario=scenario, customer=customer, cases=cases, seed=seed, agent=agent, is_json=json)
 
 
 @app.command()

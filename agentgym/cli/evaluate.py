@@ -17,14 +17,25 @@ if TYPE_CHECKING:
     from agentgym.verdicts import EvaluationReport, Subject
 
 
-def run_evaluate(reference: str, source: TraceSource | None, *, scenario: str, cases: int, seed: int, agent: str, is_json: bool) -> None:
+def run_evaluate(
+    reference: str,
+    source: TraceSource | None,
+    *,
+    scenario: str,
+    cases: int,
+    seed: int,
+    agent: str,
+    is_json: bool,
+    customer: str | None = None,
+) -> None:
+    """customer: plays recorded conversations; None asks for their next calls."""
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
         from agentgym.cli import summaries
         from tasks.registry import open_registry
 
         version = open_registry(agent, run.settings).resolve(reference)
-        evaluated = _evaluated(version, source, scenario=scenario, cases=cases, seed=seed, settings=run.settings)
+        evaluated = _evaluated(version, source, scenario=scenario, customer=customer, cases=cases, seed=seed, settings=run.settings)
         edges = [evaluated.edges] if evaluated.edges else []
         shown = [*summaries.without_floors(evaluated.baselines), evaluated.report]
         floors = {floor.subject.name: floor.estimates for floor in summaries.play_floors_of(evaluated.baselines)}
@@ -51,7 +62,14 @@ class _Evaluated:
 
 
 def _evaluated(
-    version: "ModelVersion", source: TraceSource | None, *, scenario: str, cases: int, seed: int, settings: Settings
+    version: "ModelVersion",
+    source: TraceSource | None,
+    *,
+    scenario: str,
+    customer: str | None,
+    cases: int,
+    seed: int,
+    settings: Settings,
 ) -> _Evaluated:
     from agentgym.policies.checkpoint import load_policy
     from agentgym.scenarios.from_traces import RECORDED
@@ -61,11 +79,17 @@ def _evaluated(
     policy = load_policy(read_checkpoint(version.checkpoint, settings), environment=os.environ)
     subject = Subject(name=f"version {version.version}", checkpoint_digest=version.checkpoint.digest)
     if scenario != RECORDED:
+        if customer is not None:
+            raise InvalidInput(
+                f"A kind of customer is chosen for recorded conversations; {scenario!r} declares its own. Leave --customer out."
+            )
         return _played(policy, subject, source, scenario=scenario, cases=cases, seed=seed, settings=settings)
     if source is None:
         raise InvalidInput(
             "Recorded conversations are replayed from traces; no --traces were given. Give some, or a --scenario to play in."
         )
+    if customer is not None:
+        return _played_recordings(policy, subject, source, version, customer=customer, seed=seed, settings=settings)
     return _replayed(policy, subject, source, version, seed, settings)
 
 
@@ -115,6 +139,30 @@ def _replayed(
         baselines=evaluate_floors(snapshot.train, traces, pack, train_digest=snapshot.digest),
         edges=evaluate_edge_cases(policy, with_edges, subject=subject, seed=seed),
     )
+
+
+def _played_recordings(
+    policy: "Policy",
+    subject: "Subject",
+    source: TraceSource,
+    version: "ModelVersion",
+    *,
+    customer: str,
+    seed: int,
+    settings: Settings,
+) -> _Evaluated:
+    from agentgym.evaluation.evaluate import evaluate_policy
+    from agentgym.scenarios.customers import customer_kind
+    from agentgym.scenarios.from_traces import RECORDED, RecordedScenario, make_recorded_pack
+    from tasks.artifacts import read_snapshot
+    from tasks.language_model import language_model
+
+    kind = customer_kind(customer)
+    model = language_model(settings) if kind == "language" else None
+    snapshot = read_snapshot(version.source("snapshot"), settings)
+    pack = make_recorded_pack(snapshot.train, _validated(source, RECORDED, settings), snapshot.digest)
+    scenario = RecordedScenario(pack, customer=kind, model=model)
+    return _Evaluated(report=evaluate_policy(policy, scenario, pack.held_out, subject=subject, seed=seed))
 
 
 def _validated(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Trace, ...]":

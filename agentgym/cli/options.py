@@ -31,6 +31,10 @@ WaiveAudit = Annotated[
     str | None,
     typer.Option(metavar="REASON", help="Train by a reward although adversaries are paid by it; the reason stays in the checkpoint."),
 ]
+Customer = Annotated[
+    str | None,
+    typer.Option(help="Play recorded conversations, in place of asking for next calls, with a customer: recorded, goal or language."),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
 ]
