@@ -66,6 +66,10 @@ class Redactor:
         self._placeholder = lru_cache(maxsize=REMEMBERED_PLACEHOLDERS)(self._make_placeholder)
         self._declared: dict[int, tuple[Tool, frozenset[str]]] = {}
 
+    @property
+    def finds_names(self) -> bool:
+        return self._find_names is not None
+
     def redact(self, record: Record) -> Record:
         """The conversation without personal data: in words, arguments, results, tags, ids, and wherever else a broken log puts it."""
         if self._is_made_up(record):
@@ -134,6 +138,8 @@ class _Conversation:
     def __init__(self, redactor: Redactor, declared: frozenset[str]) -> None:
         self._redactor, self._declared = redactor, declared
         self.mentions: dict[str, tuple[Kind, str]] = {}
+        # What is looked at again and again until nothing is found: texts, with the names of their fields, that hold nothing.
+        self._sound: set[tuple[str, str]] = set()
 
     def rewritten(self, value: Any, name: str) -> Any:
         """A JSON value without what can be told as personal data by its form, the words before it, or the `name` of its field."""
@@ -146,24 +152,27 @@ class _Conversation:
         return self._rewritten_number(value, name) if _is_number(value) else value
 
     def rewritten_text(self, text: str, name: str) -> str:
-        if text.lower() in self._declared:
-            return text
         """Again until nothing is found: what stands beside a value may be told for what it is only when that has gone."""
+        if (text, name) in self._sound or (self._declared and text.lower() in self._declared):
+            return text
         for _ in range(MOST_PASSES):
             found = self._found_in(text, name)
             if not found:
+                self._sound.add((text, name))
                 break
             text = self._replaced(text, found)
         return text
 
     def rewriter_of_mentions(self) -> Rewrite:
         """Replaces the values that were told by their surroundings where they are mentioned without them."""
-        spelled = "|".join(map(re.escape, sorted(self.mentions, key=len, reverse=True)))
-        pattern = re.compile(rf"(?<![\w@+-])(?:{spelled})(?![\w@-])", re.IGNORECASE)
+        spellings = sorted(self.mentions, key=len, reverse=True)
 
         def rewrite(value: Any, name: str) -> Any:
             if isinstance(value, str):
-                return value if value.lower() in self._declared else pattern.sub(lambda match: self._mentioned(match[0]), value)
+                lowered = value.lower()
+                # Made only where one of them stands: most texts hold none, and a pattern is used for a single conversation.
+                found = [spelling for spelling in spellings if spelling in lowered]
+                return _mention_pattern(found).sub(self._mentioned, value) if found and lowered not in self._declared else value
             if isinstance(value, list):
                 return [rewrite(item, name) for item in value]
             if isinstance(value, dict):
@@ -180,7 +189,7 @@ class _Conversation:
         found: Sequence[Found] = find_all(text)
         if not found and name and (named := find_named(text, name)):
             found = (named,)
-        found = _apart(found, self._redactor.names_in(text))
+        found = _apart(found, self._redactor.names_in(text)) if self._redactor.finds_names else found
         return [each for each in found if each.value.lower() not in self._declared] if self._declared else found
 
     def _replaced(self, text: str, found: Sequence[Found]) -> str:
@@ -195,9 +204,15 @@ class _Conversation:
             self.mentions |= {spelling.lower(): (found.kind, found.canonical) for spelling in mentions(found)}
         return self._redactor.stand_in(found.kind, found.value, found.canonical)
 
-    def _mentioned(self, text: str) -> str:
-        kind, canonical = self.mentions[text.lower()]
-        return self._redactor.stand_in(kind, text, canonical)
+    def _mentioned(self, match: re.Match[str]) -> str:
+        """Case is ignored by more rules than `lower` knows; what it does not know stays."""
+        known = self.mentions.get(match[0].lower())
+        return match[0] if known is None else self._redactor.stand_in(known[0], match[0], known[1])
+
+
+def _mention_pattern(spellings: Sequence[str]) -> re.Pattern[str]:
+    either = "|".join(map(re.escape, spellings))
+    return re.compile(rf"(?<![\w@+-])(?:{either})(?![\w@-])", re.IGNORECASE)
 
 
 def _apart(found: Sequence[Found], names: Sequence[Found]) -> Sequence[Found]:
