@@ -11,6 +11,7 @@ has it.
 import re
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +52,17 @@ class NearDuplicates:
 
     def observe(self, trace: Trace) -> bool:
         """Whether an earlier conversation has an estimated share of .9 of its runs of words in common with this one."""
-        signature = signature_of(trace)
+        return self.observe_signature(signature_of(trace))
+
+    def observe_signature(self, signature: Signature) -> bool:
+        """The same, where the signature is known."""
         bands = (signature.reshape(_BANDS, -1) * _BAND_MIX).sum(axis=1, dtype=np.uint64) >> np.uint64(40)
         places = np.arange(_BANDS), bands % np.uint64(REMEMBERED_CONVERSATIONS)
         before = self._places[places]
         # Where a forgotten one had the place, a later one has its signature, which is no worse to compare with.
-        known = np.unique(before[before > 0])
-        is_near = bool(np.any(similarity(self._signatures[(known - 1) % REMEMBERED_CONVERSATIONS], signature) >= NEAR))
+        known = before[before > 0]
+        compared = self._signatures[(np.unique(known) - 1) % REMEMBERED_CONVERSATIONS] if known.size else None
+        is_near = compared is not None and bool(np.any(similarity(compared, signature) >= NEAR))
         self._signatures[self._seen % REMEMBERED_CONVERSATIONS] = signature
         self._seen += 1
         self._places[places] = self._seen
@@ -72,7 +77,8 @@ def signature_of(trace: Trace) -> Signature:
     shingles = np.unique((runs * _MIX).sum(axis=1, dtype=np.uint64))
     # Multiply-shift (Dietzfelbinger et al. 1997), after the bits above have been mixed into those below.
     mixed = (shingles ^ (shingles >> np.uint64(31))) * _MIX[0]
-    least: Signature = ((mixed ^ (mixed >> np.uint64(29))) * _FACTORS >> np.uint64(32)).min(axis=1).astype(np.uint32)
+    # The least is taken before the shift: that leaves the order as it is, and 128 numbers are shifted instead of all.
+    least: Signature = (((mixed ^ (mixed >> np.uint64(29))) * _FACTORS).min(axis=1) >> np.uint64(32)).astype(np.uint32)
     return least
 
 
@@ -91,7 +97,13 @@ def _hashed_words(trace: Trace) -> Iterator[int]:
         if message.role in ("user", "assistant") and message.content:
             speaker = zlib.crc32(message.role.encode())
             for word in _WORD.findall(message.content.lower()):
-                yield _MASK if word in given or _VALUE.search(word) else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
+                yield _MASK if word in given else _hashed(word, speaker)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hashed(word: str, speaker: int) -> int:
+    """Values are alike. The words of a log are few, and each is said often."""
+    return _MASK if _VALUE.search(word) else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
 
 
 def _words_in(value: JsonValue) -> Iterator[str]:

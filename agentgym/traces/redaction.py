@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import JsonValue
@@ -65,6 +65,10 @@ class Redactor:
         self._secret, self._is_made_up, self._find_names = secret, is_made_up, find_names
         self._placeholder = lru_cache(maxsize=REMEMBERED_PLACEHOLDERS)(self._make_placeholder)
         self._declared: dict[int, tuple[Tool, frozenset[str]]] = {}
+
+    def __reduce__(self) -> tuple[Callable[..., "Redactor"], tuple[Any, ...]]:
+        """For another process: one that gives the same placeholders, and begins to count anew."""
+        return partial(Redactor, is_made_up=self._is_made_up, find_names=self._find_names), (self._secret,)
 
     @property
     def finds_names(self) -> bool:

@@ -10,11 +10,62 @@ import orjson
 MESSAGES = 24
 # Each is a customer's turn with the agent's answer; with a tool, the call and its result stand between them.
 _ROUNDS = ("talk", "call", "talk", "talk", "call", "talk", "call", "talk", "talk")
-_WORDS = (
-    "order delivery parcel refund invoice account address street window screen cable garden kettle charger blue small broken late early "
-    "another second first wrong right missing open closed paid unpaid exchange return repair please quickly again today tomorrow monday "
-    "friday morning evening nobody somebody answered called wrote waited promised received ordered cancelled changed checked confirmed"
-).split()
+_WORDS = [
+    "order",
+    "delivery",
+    "parcel",
+    "refund",
+    "invoice",
+    "account",
+    "address",
+    "street",
+    "window",
+    "screen",
+    "cable",
+    "garden",
+    "kettle",
+    "charger",
+    "blue",
+    "small",
+    "broken",
+    "late",
+    "early",
+    "another",
+    "second",
+    "first",
+    "wrong",
+    "right",
+    "missing",
+    "open",
+    "closed",
+    "paid",
+    "unpaid",
+    "exchange",
+    "return",
+    "repair",
+    "please",
+    "quickly",
+    "again",
+    "today",
+    "tomorrow",
+    "monday",
+    "friday",
+    "morning",
+    "evening",
+    "nobody",
+    "somebody",
+    "answered",
+    "called",
+    "wrote",
+    "waited",
+    "promised",
+    "received",
+    "ordered",
+    "cancelled",
+    "changed",
+    "checked",
+    "confirmed",
+]
 _STREETS, _STATES = ("Main Street", "Oak Avenue", "Station Road", "Mill Lane"), ("sent", "packed", "lost", "returned", "paid")
 _DETAILS = {"order": {"type": "string"}, "email": {"type": "string"}}
 TOOLS: list[dict[str, Any]] = [
@@ -82,7 +133,13 @@ def _call(call_id: str, rng: random.Random, *, order: str, email: str, address: 
     arguments = orjson.dumps({"order": order, "email": email, **more}).decode()
     function = {"name": name, "arguments": arguments}
     yield {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
-    found = {"order": order, "state": rng.choice(_STATES), "total": round(rng.uniform(1, 300), 2), "email": email, "items": rng.randrange(9)}
+    found = {
+        "order": order,
+        "state": rng.choice(_STATES),
+        "total": round(rng.uniform(1, 300), 2),
+        "email": email,
+        "items": rng.randrange(9),
+    }
     yield {"role": "tool", "tool_call_id": call_id, "content": orjson.dumps(found).decode()}
 
 
