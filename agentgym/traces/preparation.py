@@ -74,9 +74,7 @@ def prepare(items: Sequence[Item], redactor: Redactor | None) -> Prepared:
     redacted = [_redacted(item, redactor) for item in items]
     records = [item for item in redacted if isinstance(item, Record)]
     judged = [_typed(record) for record in records]
-    said = [
-        list(trace.messages) if isinstance(trace, Trace) else read_unchecked(record) for trace, record in zip(judged, records, strict=True)
-    ]
+    said = [_said(trace, record) for trace, record in zip(judged, records, strict=True)]
     traces = [trace for trace in judged if isinstance(trace, Trace)]
     return Prepared(
         unreadable=tuple(item for item in redacted if isinstance(item, RejectedLine)),
@@ -104,6 +102,10 @@ def _typed(record: Record) -> Trace | RejectedLine:
     if isinstance(trace, Trace) and (trace.agent_tokens or 0) > MOST_TOKENS:
         return record.rejected(f"agent_tokens: Input should be less than or equal to {MOST_TOKENS}")
     return trace
+
+
+def _said(trace: Trace | RejectedLine, record: Record) -> Sequence[Message]:
+    return trace.messages if isinstance(trace, Trace) else read_unchecked(record)
 
 
 def _undeclared(trace: Trace) -> tuple[Message, ...]:

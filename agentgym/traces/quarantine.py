@@ -32,7 +32,7 @@ class Quarantine:
         self.reasons: Counter[str] = Counter()
         self.first: list[RejectedLine] = []
         # Small ones never reach the disk.
-        self._file = tempfile.SpooledTemporaryFile(max_size=1 << 20, prefix="agentgym-")
+        self._file = tempfile.SpooledTemporaryFile(max_size=1 << 20, prefix="agentgym-")  # noqa: SIM115 - closed with us
 
     def __del__(self) -> None:
         self._file.close()

@@ -1,4 +1,4 @@
-"""The one Parquet file of a snapshot while it is written: rows as they come, and at the end, in its footer, what is known of all of them."""
+"""The Parquet file of a snapshot while it is written: rows as they come, and at the end, in its footer, what is known of all."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -60,9 +60,9 @@ class SnapshotFile:
         # Counted as the miner lists declared tools: by first appearance.
         self._positions: dict[str, int] = {}
         self._waiting: list[pa.Table] = []
-        self._writer = pq.ParquetWriter(
-            path, SCHEMA, compression="zstd", use_dictionary=[name for name in SCHEMA.names if name != "messages"]
-        )
+        # Words hardly ever repeat, and looking for repetitions costs.
+        repeating = [name for name in SCHEMA.names if name != "messages"]
+        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=repeating)
 
     def __enter__(self) -> Self:
         return self

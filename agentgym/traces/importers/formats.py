@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
 from agentgym.traces.importers.csv_rows import CSV_SUFFIXES, read_csv
-from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, log_files, source_file
+from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, file_bytes, log_files, source_file
 from agentgym.traces.importers.json_values import Value, read_values
 from agentgym.traces.importers.langfuse import looks_like_langfuse, read_langfuse
 from agentgym.traces.importers.mlflow_traces import looks_like_mlflow, read_mlflow
@@ -185,6 +185,12 @@ def read_records(path: Path, format: TraceFormat, *, mapping: Path | None = None
     files = log_files(root, asked.suffixes)
     _refuse_wrong_format(files[0], asked)
     yield from map(_writable, asked.read(Log(files=files, root=root, mapping=mapping)))
+
+
+def log_bytes(path: Path, format: TraceFormat) -> int | None:
+    """How many bytes the files of a log have; None where they are not what is read, as with a database."""
+    asked, root = find_format(format), log_path(path)
+    return sum(map(file_bytes, log_files(root, asked.suffixes))) if asked.fingerprint is source_file else None
 
 
 def source_files(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> tuple[SourceFile, ...]:

@@ -10,62 +10,12 @@ import orjson
 MESSAGES = 24
 # Each is a customer's turn with the agent's answer; with a tool, the call and its result stand between them.
 _ROUNDS = ("talk", "call", "talk", "talk", "call", "talk", "call", "talk", "talk")
-_WORDS = [
-    "order",
-    "delivery",
-    "parcel",
-    "refund",
-    "invoice",
-    "account",
-    "address",
-    "street",
-    "window",
-    "screen",
-    "cable",
-    "garden",
-    "kettle",
-    "charger",
-    "blue",
-    "small",
-    "broken",
-    "late",
-    "early",
-    "another",
-    "second",
-    "first",
-    "wrong",
-    "right",
-    "missing",
-    "open",
-    "closed",
-    "paid",
-    "unpaid",
-    "exchange",
-    "return",
-    "repair",
-    "please",
-    "quickly",
-    "again",
-    "today",
-    "tomorrow",
-    "monday",
-    "friday",
-    "morning",
-    "evening",
-    "nobody",
-    "somebody",
-    "answered",
-    "called",
-    "wrote",
-    "waited",
-    "promised",
-    "received",
-    "ordered",
-    "cancelled",
-    "changed",
-    "checked",
-    "confirmed",
-]
+_VOCABULARY = """
+order delivery parcel refund invoice account address street window screen cable garden kettle charger blue small broken late early another
+second first wrong right missing open closed paid unpaid exchange return repair please quickly again today tomorrow monday friday morning
+evening nobody somebody answered called wrote waited promised received ordered cancelled changed checked confirmed
+"""
+_WORDS = _VOCABULARY.split()
 _STREETS, _STATES = ("Main Street", "Oak Avenue", "Station Road", "Mill Lane"), ("sent", "packed", "lost", "returned", "paid")
 _DETAILS = {"order": {"type": "string"}, "email": {"type": "string"}}
 TOOLS: list[dict[str, Any]] = [
