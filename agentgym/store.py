@@ -132,8 +132,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def writing_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at `path` when the block has ended, and nowhere when it raised. Raises Unavailable when it cannot be written."""
+def writing_atomically(path: Path, *, named: str = "store") -> Iterator[BinaryIO]:
+    """A file that is at `path` when the block has ended, and nowhere when it raised.
+
+    named: what it is in the message of Unavailable, which is raised when it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
@@ -146,7 +149,9 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise Unavailable(f"The store must be writable; {path.parent} said {error}. Free some space or choose another store.") from error
+        raise Unavailable(
+            f"The {named} must be writable; {path.parent} said {error}. Free some space or choose another {named}."
+        ) from error
 
 
 def _digest_of(path: Path) -> str:

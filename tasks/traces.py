@@ -13,7 +13,7 @@ from agentgym.traces.balance import SplitBalance
 from agentgym.traces.ingestion import JudgedLog, ingest
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
 from agentgym.traces.validation import ValidationReport
-from tasks.progress import report_progress
+from tasks.reading import reading_progress
 from tasks.redaction import redactor_of, secret_name
 from tasks.showing import balance_markdown, quality_markdown
 from tasks.step import cached_step, step
@@ -57,13 +57,14 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, s
 
     scenario: a world's own conversations stay as they are, for nobody is behind them.
     """
-    done = ingest(
-        source,
-        files,
-        open_store(settings.store),
-        make_redactor=lambda: redactor_of(source, settings, scenario=scenario),
-        on_progress=lambda read: report_progress(read, read, "conversations"),
-    )
+    with reading_progress(source) as report:
+        done = ingest(
+            source,
+            files,
+            open_store(settings.store),
+            make_redactor=lambda: redactor_of(source, settings, scenario=scenario),
+            on_progress=report,
+        )
     folder = settings.workspace / "data-docs" / done.snapshot.digest[:12]
     _show_quality(done.log, source.path, done.quarantine, folder)
     if done.held_out:

@@ -52,14 +52,14 @@ def ingest(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentgym-")))
         chosen = (split or SplitConfig()) if source.held_out is None else None
         file = stack.enter_context(SnapshotFile(folder / "snapshot.parquet", split=chosen))
-        log = _validation(source, source.path, make_redactor(), processes, on_progress, limit=source.limit)
-        _add(log, file, source.max_quarantined_share)
+        log = _validation(source, source.path, make_redactor(), processes, limit=source.limit)
+        _add(log, file, source.max_quarantined_share, on_progress)
         held_out = None
         if source.held_out is not None:
             read = log.report().read
-            held_out = _validation(source, source.held_out, make_redactor(), processes, lambda more: on_progress(read + more))
+            held_out = _validation(source, source.held_out, make_redactor(), processes)
             file.begin_held_out()
-            _add(held_out, file, source.max_quarantined_share)
+            _add(held_out, file, source.max_quarantined_share, lambda more: on_progress(read + more))
         balance = file.close(sources=files.files, held_out_sources=files.held_out_files)
         quarantine = folder / "quarantine.jsonl"
         for validation in filter(None, (log, held_out)):
@@ -78,16 +78,13 @@ def _validation(
     path: Path,
     redactor: Redactor | None,
     processes: int | None,
-    on_progress: Callable[[int], None],
     limit: int | None = None,
 ) -> Validation:
-    return Validation(
-        path, source.format, mapping=source.mapping, limit=limit, redactor=redactor, processes=processes, on_progress=on_progress
-    )
+    return Validation(path, source.format, mapping=source.mapping, limit=limit, redactor=redactor, processes=processes)
 
 
-def _add(validation: Validation, file: SnapshotFile, max_quarantined_share: float) -> None:
-    for accepted in validation.accepted():
+def _add(validation: Validation, file: SnapshotFile, max_quarantined_share: float, on_progress: Callable[[int], None]) -> None:
+    for accepted in validation.accepted(on_progress=on_progress):
         file.add(accepted.rows, accepted.observed)
     validation.refuse_unusable(max_quarantined_share)
 

@@ -83,7 +83,7 @@ def prepare(items: Sequence[Item], redactor: Redactor | None) -> Prepared:
         faults={number: trace.reasons for number, trace in enumerate(judged) if isinstance(trace, RejectedLine)},
         numbers=tuple(number for number, trace in enumerate(judged) if isinstance(trace, Trace)),
         rows=rows_of(traces),
-        signatures=np.array([signature_of(trace) for trace in traces], np.uint32).reshape(len(traces), -1),
+        signatures=np.array([signature_of(trace) for trace in traces], np.uint32),
         calls=tuple(sum(len(message.tool_calls) for message in trace.messages) for trace in traces),
         undeclared={row: found for row, trace in enumerate(traces) if (found := _undeclared(trace))},
         redacted=redactor.counts - before if redactor else before,

@@ -60,6 +60,16 @@ def traces_of(rows: pa.Table | pa.RecordBatch, tools: Sequence[tuple[Tool, ...]]
         yield Trace.model_validate(row)
 
 
+def trace_lines(rows: pa.Table, tools: Sequence[tuple[Tool, ...]]) -> Iterator[bytes]:
+    """Rows as lines of JSON in the trace's own form; what is not known is left out. tools: of each row."""
+    for row, scope in zip(rows.to_pylist(), tools, strict=True):
+        known = {name: value for name, value in row.items() if value is not None}
+        known |= {name: orjson.Fragment(row[name]) for name in ("tags", "messages")}
+        if scope:
+            known["tools"] = [orjson.Fragment(tool.model_dump_json(exclude_defaults=True)) for tool in scope]
+        yield orjson.dumps(known, option=orjson.OPT_APPEND_NEWLINE)
+
+
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     # JSON comes as bytes, which are UTF-8 by what wrote them.
     is_encoded = any(isinstance(value, bytes) for value in values[:1])

@@ -104,10 +104,7 @@ def load_validated(
 
 
 class Validation:
-    """One pass over a log, batch by batch; memory holds a few batches, however long the log is.
-
-    on_progress: told how many conversations were read so far, after each batch.
-    """
+    """One pass over a log, batch by batch; memory holds a few batches, however long the log is."""
 
     def __init__(
         self,
@@ -118,24 +115,26 @@ class Validation:
         limit: int | None = None,
         redactor: Redactor | None = None,
         processes: int | None = None,
-        on_progress: Callable[[int], None] = lambda read: None,
     ) -> None:
         # Great Expectations takes seconds to import, which only those who validate should pay.
         from agentgym.traces.expectations import Inspection
 
         self.quarantine = Quarantine()
-        self._path, self._redactor, self._processes, self._on_progress = path, redactor, processes, on_progress
+        self._path, self._redactor, self._processes = path, redactor, processes
         records = read_records(path, format, mapping=mapping)
         self._items: Iterable[Item] = records if limit is None else drawn(records, limit)
         self._inspection, self._memory, self._miner, self._near_duplicates = Inspection(), Memory(), ToolMiner(), NearDuplicates()
         self._accepted = self._tool_calls = 0
 
-    def accepted(self) -> Iterator[Accepted]:
-        """The conversations that keep every rule, in the order of the log; the others are added to the quarantine."""
+    def accepted(self, *, on_progress: Callable[[int], None] = lambda read: None) -> Iterator[Accepted]:
+        """The conversations that keep every rule, in the order of the log; the others are added to the quarantine.
+
+        on_progress: told how many conversations were read so far, after each batch.
+        """
         cut = batches(self._items, conversations=BATCH_CONVERSATIONS)
         for items, prepared in prepared_batches(cut, self._redactor, processes=self._processes):
             yield self._judged(prepared, [item.tools for item in items if isinstance(item, Record)])
-            self._on_progress(self._accepted + self.quarantine.count)
+            on_progress(self._accepted + self.quarantine.count)
 
     def report(self) -> ValidationReport:
         return ValidationReport(
