@@ -1,6 +1,6 @@
 """S3 as the store and the importers use it, through boto3: objects read as streams, written once, and its errors told by who can act.
 
-Credentials, region, endpoint (AWS_ENDPOINT_URL) and tries (AWS_MAX_ATTEMPTS; five by default) come the way boto3 finds them.
+Credentials, region, endpoint (AWS_ENDPOINT_URL) and tries (AWS_MAX_ATTEMPTS; three by default) come the way boto3 finds them.
 """
 
 import io

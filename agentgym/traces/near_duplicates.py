@@ -11,7 +11,6 @@ has it.
 import re
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ NEAR = 0.9
 REMEMBERED_CONVERSATIONS = 2**16
 SHINGLE_WORDS = 3
 _PERMUTATIONS, _BANDS = 128, 16
+_REMEMBERED_WORDS = 2**16
 _SEED = 0
 
 Signature = NDArray[np.uint32]
@@ -72,9 +72,11 @@ class NearDuplicates:
 
 def signature_of(trace: Trace) -> Signature:
     """The least of its runs of words under each of 128 random orders, shape (128,)."""
-    words = np.array(list(_hashed_words(trace)), np.uint64)
-    runs = np.lib.stride_tricks.sliding_window_view(np.pad(words, (0, max(0, SHINGLE_WORDS - len(words)))), SHINGLE_WORDS)
-    shingles = np.unique((runs * _MIX).sum(axis=1, dtype=np.uint64))
+    words = np.array(_hashed_words(trace), np.uint64)
+    if len(words) < SHINGLE_WORDS:
+        words = np.pad(words, (0, SHINGLE_WORDS - len(words)))
+    # Each run as one number; one that comes again changes no least.
+    shingles = sum((words[place : len(words) - SHINGLE_WORDS + 1 + place] * mix for place, mix in enumerate(_MIX)), np.uint64(0))
     # Multiply-shift (Dietzfelbinger et al. 1997), after the bits above have been mixed into those below.
     mixed = (shingles ^ (shingles >> np.uint64(31))) * _MIX[0]
     # The least is taken before the shift: that leaves the order as it is, and 128 numbers are shifted instead of all.
@@ -91,19 +93,30 @@ def similarity(signatures: NDArray[np.uint32], signature: Signature) -> NDArray[
     return shares
 
 
-def _hashed_words(trace: Trace) -> Iterator[int]:
+def _hashed_words(trace: Trace) -> list[int]:
+    hashed: list[int] = []
     given = {word for message in trace.messages for call in message.tool_calls for word in _words_in(call.arguments)}
     for message in trace.messages:
         if message.role in ("user", "assistant") and message.content:
-            speaker = zlib.crc32(message.role.encode())
-            for word in _WORD.findall(message.content.lower()):
-                yield _MASK if word in given else _hashed(word, speaker)
+            known = _hashes[message.role]
+            hashed += [_MASK if word in given else known[word] for word in _WORD.findall(message.content.lower())]
+    return hashed
 
 
-@lru_cache(maxsize=1 << 16)
-def _hashed(word: str, speaker: int) -> int:
-    """Values are alike. The words of a log are few, and each is said often."""
-    return _MASK if _VALUE.search(word) else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
+class _Hashes(dict[str, int]):
+    """Numbers of the words that one side says; values are alike. The words of a log are few, and each is said often."""
+
+    def __init__(self, speaker: str) -> None:
+        self._speaker = zlib.crc32(speaker.encode())
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED_WORDS:
+            self.clear()
+        self[word] = number = _MASK if _VALUE.search(word) else zlib.crc32(word.encode(errors="surrogatepass"), self._speaker)
+        return number
+
+
+_hashes = {speaker: _Hashes(speaker) for speaker in ("user", "assistant")}
 
 
 def _words_in(value: JsonValue) -> Iterator[str]:

@@ -359,7 +359,7 @@ _FEWEST_CARD_DIGITS, _FEWEST_PHONE_DIGITS = 13, 7
 _DIGITS = re.compile(r"\d+")
 _TOKEN_HINT = re.compile(r"sk-|[spr]k_|A[KS]IA|gh[pousr]_|github_|glpat|xox|AIza|hf_|eyJ")
 _IBAN_HINT = re.compile(r"[A-Za-zſK]{2}\d\d[ -]?[A-Za-z0-9ſK]")
-_STREET_HINT = re.compile(r"(?:[SARBLDCWPTHE][a-zO.]|P\s?O)|stra(?:ß|ss)e|str\.|weg|allee|gasse")
+_STREET_HINT = re.compile(rf"\s{_STREETS}\b|P\.?\s?O\.?\s?Box|stra(?:ß|ss)e|str\.|weg|allee|gasse")
 
 
 def _possible_rows(text: str) -> int:
@@ -383,13 +383,15 @@ def _possible_rows(text: str) -> int:
 def _rows_with_digits(text: str, folded: str, digits: int) -> int:
     rows = _ADDRESS_ROW if _STREET_HINT.search(text) else 0
     if digits >= _FEWEST_PHONE_DIGITS:
-        rows |= _PHONE_ROW | (_CALLED_ROW if any(word in folded for word in _CALL_WORDS) else 0)
+        rows |= _PHONE_ROW | (_CALLED_ROW if _CALL_HINT.search(folded) else 0)
     if digits >= _FEWEST_CARD_DIGITS:
         rows |= _CARD_ROWS
     return rows | _IBAN_ROW if _IBAN_HINT.search(text) else rows
 
 
-_CALL_WORDS = ("phone", "mobile", "cell", "whatsapp", "fax", "tel", "call", "reach", "text", "ring")
+_CALL_HINT = re.compile("phone|mobile|cell|whatsapp|fax|tel|call|reach|text|ring")
+# What each row's values, or the words before them, begin with.
+_BEGINNINGS = (r"\w", "-", "A-Za-z", "Bb", "A-Za-zſK", "A-Za-zſK", r"\d", r"\d", "A-Za-zſK", r"\d+(", r"\dA-ZÄÖÜ")
 _GROUP = re.compile(r"(\(\?P[<=]|\(\?\()(\w+)")
 
 
@@ -401,4 +403,5 @@ def _search_for(rows: int) -> tuple[re.Pattern[str], tuple[Kind, ...]]:
     """
     asked = [(row, kind) for row, kind in enumerate(KINDS) if rows >> row & 1]
     either = "|".join(_GROUP.sub(rf"\g<1>\g<2>_{row}", kind.pattern) for row, kind in asked)
-    return re.compile(rf"(?<![^\W_])(?=[\w+(-])(?:{either})"), tuple(kind for _, kind in asked)
+    beginnings = "".join(dict.fromkeys(_BEGINNINGS[row] for row, _ in sorted(asked, key=lambda each: _BEGINNINGS[each[0]] == "-")))
+    return re.compile(rf"(?<![^\W_])(?=[{beginnings}])(?:{either})"), tuple(kind for _, kind in asked)
