@@ -210,7 +210,7 @@ def _whole_address(value: str) -> str | None:
 
 
 def _digits(value: str) -> str:
-    return "".join(character for character in value if character.isdecimal())
+    return "".join(_DIGITS.findall(value))
 
 
 # --- what stands in ---
@@ -377,7 +377,8 @@ def _possible_rows(text: str) -> int:
     if digits:
         rows |= _rows_with_digits(text, folded, digits)
     # A lone hint is enough for a token, whose own form needs none of them.
-    return rows | _TOKEN_ROW if (rows or digits) and _TOKEN_HINT.search(text) else rows
+    has_token = (rows or digits) and ("-" in text or "_" in text or "I" in text or "x" in text or "J" in text) and _TOKEN_HINT.search(text)
+    return rows | _TOKEN_ROW if has_token else rows
 
 
 def _rows_with_digits(text: str, folded: str, digits: int) -> int:
