@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
-from agentgym.errors import Unavailable
+from agentgym.errors import ContractBroken, Unavailable
 from agentgym.traces.preparation import Item, Prepared, prepare
 from agentgym.traces.redaction import Redactor
 
@@ -58,13 +58,17 @@ def work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
-    redactor = _read(source)
-    while (batch := _read(source)) is not None:
+    packed = _read_bytes(source)
+    redactor: Redactor | None = None
+    is_begun = False
+    while batch := _read_bytes(source):
         try:
-            made: Any = prepare(batch, redactor)
+            if not is_begun:
+                redactor, is_begun = pickle.loads(packed), True
+            made: Any = prepare(pickle.loads(batch), redactor)
         except Exception as error:
             made = error
-        _write(target, pickle.dumps(made, protocol=5))
+        _write(target, _dumped(made))
 
 
 class _Worker:
@@ -83,15 +87,15 @@ class _Worker:
     def _ask(self, batch: Sequence[Item]) -> Any:
         try:
             _write(self._process.stdin, pickle.dumps(batch, protocol=5))
-            made = _read(self._process.stdout)
+            made = _read_bytes(self._process.stdout)
         except OSError:
-            made = None
-        if made is None:
+            made = b""
+        if not made:
             raise Unavailable(
                 f"A process that prepares conversations must live until they are; one ended with {self._process.wait()}. "
                 "Free some memory, and run again."
             )
-        return made
+        return pickle.loads(made)
 
     def end(self) -> None:
         self._process.kill()
@@ -156,12 +160,20 @@ def _write(pipe: IO[bytes] | None, content: bytes) -> None:
     pipe.flush()
 
 
-def _read(pipe: IO[bytes] | None) -> Any:
-    """What was written on the other side; None when that is closed."""
+def _read_bytes(pipe: IO[bytes] | None) -> bytes:
+    """What was written on the other side; nothing when that is closed."""
     assert pipe is not None
     length = int.from_bytes(pipe.read(_LENGTH_BYTES), "little")
     content = pipe.read(length)
-    return pickle.loads(content) if length and len(content) == length else None
+    return content if len(content) == length else b""
+
+
+def _dumped(made: Any) -> bytes:
+    try:
+        return pickle.dumps(made, protocol=5)
+    except Exception:
+        # An error with something in it that does not travel is told in words.
+        return pickle.dumps(ContractBroken(f"Batches are prepared without an error; one gave {made!r}. Report the log's shape."))
 
 
 def _close(pipe: IO[bytes]) -> None:
