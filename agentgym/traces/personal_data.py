@@ -358,7 +358,7 @@ _CARD_ROWS, _CALLED_ROW, _PHONE_ROW, _ADDRESS_ROW = 0b11 << 6, 1 << 8, 1 << 9, 1
 _FEWEST_CARD_DIGITS, _FEWEST_PHONE_DIGITS = 13, 7
 _DIGITS = re.compile(r"\d+")
 _TOKEN_HINT = re.compile(r"sk-|[spr]k_|A[KS]IA|gh[pousr]_|github_|glpat|xox|AIza|hf_|eyJ")
-_IBAN_HINT = re.compile(r"[A-Za-zſK]{2}\d\d[ -]?[A-Za-z0-9ſK]")
+_IBAN_HINT = re.compile(r"[A-Za-z\u017f\u212a]{2}\d\d[ -]?[A-Za-z0-9\u017f\u212a]")
 _STREET_HINT = re.compile(rf"\s{_STREETS}\b|P\.?\s?O\.?\s?Box|stra(?:ß|ss)e|str\.|weg|allee|gasse")
 
 
@@ -392,7 +392,19 @@ def _rows_with_digits(text: str, folded: str, digits: int) -> int:
 
 _CALL_HINT = re.compile("phone|mobile|cell|whatsapp|fax|tel|call|reach|text|ring")
 # What each row's values, or the words before them, begin with.
-_BEGINNINGS = (r"\w", "-", "A-Za-z", "Bb", "A-Za-zſK", "A-Za-zſK", r"\d", r"\d", "A-Za-zſK", r"\d+(", r"\dA-ZÄÖÜ")
+_BEGINNINGS = (
+    r"\w",
+    "-",
+    "A-Za-z",
+    "Bb",
+    "A-Za-z\u017f\u212a",
+    "A-Za-z\u017f\u212a",
+    r"\d",
+    r"\d",
+    "A-Za-z\u017f\u212a",
+    r"\d+(",
+    r"\dA-ZÄÖÜ",
+)
 _GROUP = re.compile(r"(\(\?P[<=]|\(\?\()(\w+)")
 
 
