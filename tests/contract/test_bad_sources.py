@@ -144,9 +144,8 @@ def test_a_database_that_breaks_in_the_middle_says_how_far_it_was_read_and_nothi
     monkeypatch.setattr(validation, "BATCH_CONVERSATIONS", 10)
     source, read = TraceSource(path=write_database(tmp_path, broken_row=200), format="sql"), list[int]()
     with pytest.raises((Unavailable, InvalidInput), match=r"malformed|disk image"):
-        ingest(
-            source, Fingerprint(files=()), FileStore(tmp_path / "store"), make_redactor=lambda: None, processes=1, on_progress=read.append
-        )
+        ingest(source, NO_FILES, FileStore(tmp_path / "store"), make_redactor=lambda: None, processes=1, on_progress=read.append)
+    assert read
     assert not (tmp_path / "store").exists()
 
 
