@@ -71,7 +71,10 @@ def file_name(file: Path, root: Path) -> str:
 
 def sidecar(file: Path, name: str) -> Path | None:
     """The file called `name`, plain or compressed, beside `file`."""
-    return next((found for suffix in ("", *COMPRESSED) if (found := file.parent / f"{name}{suffix}").is_file()), None)
+    names = [f"{name}{suffix}" for suffix in ("", *COMPRESSED)]
+    if isinstance(file, S3Path):
+        return next(filter(None, map(file.beside, names)), None)
+    return next((found for each in names if (found := file.parent / each).is_file()), None)
 
 
 def read_json(path: Path) -> Any:

@@ -19,6 +19,8 @@ class S3Path(PosixPath):
     """An object, or all objects below a key as if it were a folder. Only what importers ask of a path is there."""
 
     found: S3Object | None = None
+    # Keys that were listed with this one, so that looking for what stands beside it asks nothing.
+    listed: frozenset[str] | None = None
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -43,10 +45,18 @@ class S3Path(PosixPath):
 
     def rglob(self, pattern: str) -> Iterator[Self]:  # type: ignore[override]
         """Every object below. pattern: `*`; another one is not asked for."""
-        for found in self._below():
+        below = list(self._below())
+        keys = frozenset(found.key for found in below)
+        for found in below:
             path = type(self)(f"s3:/{found.bucket}/{found.key}")
-            path.found = found
+            path.found, path.listed = found, keys
             yield path
+
+    def beside(self, name: str) -> Self | None:
+        """The object of this name in the same folder."""
+        path = type(self)(str(self.parent / name))
+        is_there = path.is_file() if self.listed is None else path.key in self.listed
+        return path if is_there else None
 
     def open(self, mode: str = "rb", *args: Any, **kwargs: Any) -> io.BufferedReader:  # type: ignore[override]
         found = self._look()

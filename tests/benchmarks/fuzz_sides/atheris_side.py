@@ -43,7 +43,7 @@ def main() -> None:
             seed = FORMATS[content[0] % len(FORMATS)]
             path = csv_log if seed == "csv" else log
             path.write_bytes(content[1:])
-            judge(path, READ_AS.get(seed, seed), mapping=mapping if seed == "csv" else None)
+            judge(path, READ_AS.get(seed, seed), mapping=mapping if seed == "csv" else None, in_tables=False)
 
     options = [
         f"-runs={given.inputs}",

@@ -26,8 +26,11 @@ class Judged:
     is_refused: bool = False
 
 
-def judge(log: Path, format: str, *, mapping: Path | None = None, kept: Iterable[str] = ()) -> Judged:
-    """kept: conversations that nobody touched, which must be read as they are. Raises AssertionError, and whatever should not be raised."""
+def judge(log: Path, format: str, *, mapping: Path | None = None, kept: Iterable[str] = (), in_tables: bool = True) -> Judged:
+    """kept: conversations that nobody touched, which must be read as they are.   in_tables: also with pandas, which takes longest.
+
+    Raises AssertionError, and whatever should not be raised.
+    """
     try:
         items = list(read_records(log, format, mapping=mapping))
     except AgentGymError as error:
@@ -40,6 +43,8 @@ def judge(log: Path, format: str, *, mapping: Path | None = None, kept: Iterable
     assert all(line.reasons and all(map(str.strip, line.reasons)) for line in prepared.unreadable)
     assert all(reasons and all(map(str.strip, reasons)) for reasons in prepared.faults.values())
     _require_readable(items, prepared)
+    if in_tables:
+        tables_of(prepared.flat, Memory())
     lost = set(kept) - set(prepared.rows.column("conversation_id").to_pylist())
     assert not lost, f"lost {lost}"
     return Judged(read=len(items), typed=prepared.rows.num_rows, untyped=untyped)
@@ -59,8 +64,7 @@ def judge_wholly(log: Path, format: str, *, mapping: Path | None = None) -> None
 
 
 def _require_readable(items: list[Item], prepared: Prepared) -> None:
-    """What a snapshot and an import would hold can be read again, and judged in a table."""
+    """What a snapshot and an import would hold can be read again."""
     records = [item for item in items if isinstance(item, Record)]
     tools = [records[number].tools for number in prepared.numbers]
     assert len(list(traces_of(prepared.rows, tools))) == len(list(trace_lines(prepared.rows, tools))) == len(tools)
-    tables_of(prepared.flat, Memory())

@@ -26,6 +26,7 @@ from seeds import COLUMNS, HEADER, KEPT, MAPPING, MIDDLE, MORE_COLUMNS, READ_AS,
 
 WHOLLY_EACH = 1_000
 KEPT_CRASHES = 20
+IN_TABLES = 0.1
 
 
 class Fuzzer:
@@ -57,7 +58,7 @@ class Fuzzer:
         mapping = self._mapping if format == "csv" else None
         self.counts["inputs"] += 1
         try:
-            found = judge(log, format, mapping=mapping, kept=kept)
+            found = judge(log, format, mapping=mapping, kept=kept, in_tables=self._rng.random() < IN_TABLES)
             if is_whole:
                 judge_wholly(log, format, mapping=mapping)
         except Exception as error:
