@@ -1,7 +1,8 @@
 """The Parquet file of a snapshot while it is written: rows as they come, and at the end, in its footer, what is known of all."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -98,7 +99,8 @@ class SnapshotFile:
             balance=balance,
         )
         self._writer.add_key_value_metadata({FOOTER_KEY.decode(): footer.model_dump_json()})
-        self._writer.close()
+        with _room():
+            self._writer.close()
         return balance
 
     def _count(self, rows: pa.Table) -> None:
@@ -117,10 +119,8 @@ class SnapshotFile:
             return
         rows = pa.concat_tables(self._waiting)
         whole = waiting if at_least < ROWS_IN_A_GROUP else waiting - waiting % ROWS_IN_A_GROUP
-        try:
+        with _room():
             self._writer.write_table(rows.slice(0, whole).combine_chunks(), row_group_size=ROWS_IN_A_GROUP)
-        except OSError as error:
-            raise Unavailable(f"Temporary files need room; {error}. Make some, or set TMPDIR to where there is.") from error
         self._waiting = [rows.slice(whole).combine_chunks()] if whole < waiting else []
 
     def _held_out_clusters(self) -> frozenset[str]:
@@ -134,6 +134,14 @@ class SnapshotFile:
                 "Take them out of one, or leave the held-out log away to split by customer."
             )
         return frozenset(self._held_out)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"Temporary files need room; {error}. Make some, or set TMPDIR to where there is.") from error
 
 
 def held_out_part(clusters: Iterable[str], split: SplitConfig) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """Reads a million broken logs with every importer: none crashes, and no conversation is lost. Prints one JSON object.
 
-Two ways to break them: at random from a seed, in their JSON, cells and bytes; and by Atheris (coverage-guided), where it can be installed
-into an environment of its own under build/. `--inputs` is the number in all; `--guided` the share of Atheris.
+Three ways to make them: broken at random from a seed, in their JSON, cells and bytes; made from nothing by hypothesis; and by Atheris
+(coverage-guided), where it can be installed into an environment of its own under build/. `--inputs` is the number in all; `--guided` and
+`--generated` are the shares of Atheris and of hypothesis.
 The ratio is inputs without a crash against the million that is asked for.
 """
 
@@ -23,27 +24,31 @@ ROOT = Path(__file__).parents[2]
 ATHERIS = "3.0.0"
 ASKED_FOR = 1_000_000
 # As the seeds name them; SQL gets a tenth of each other one.
-FORMATS = 12.1
+FORMATS, GENERATED_FORMATS = 12.1, 11
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--inputs", type=int, default=ASKED_FOR)
     parser.add_argument("--guided", type=float, default=0.2)
+    parser.add_argument("--generated", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     given = parser.parse_args()
     started = time.perf_counter()
     python = atheris_python() if given.guided else None
     guided = run_guided(python, round(given.inputs * given.guided), given.seed) if python else {"inputs": 0, "crashes": []}
-    random = run_mutated(given.inputs - guided["inputs"], given.seed, given.processes)
-    crashes = [*guided.pop("crashes"), *random.pop("crashes")]
-    inputs = guided["inputs"] + random["inputs"]
+    generated = run_side("generated.py", given.inputs * given.generated / GENERATED_FORMATS, given.seed, given.processes)
+    left = given.inputs - guided["inputs"] - generated["inputs"]
+    mutated = run_side("mutated.py", left / FORMATS, given.seed, given.processes)
+    crashes = [crash for side in (guided, generated, mutated) for crash in side.pop("crashes")]
+    inputs = guided["inputs"] + generated["inputs"] + mutated["inputs"]
     figures = {
         "inputs": inputs,
         "crashes": len(crashes),
         "guided": guided,
-        "mutated": random,
+        "generated": generated,
+        "mutated": mutated,
         "seconds": round(time.perf_counter() - started),
     }
     result = {
@@ -55,10 +60,10 @@ def main() -> None:
     sys.exit(1 if crashes else 0)
 
 
-def run_mutated(inputs: int, seed: int, processes: int) -> dict[str, Any]:
-    """Every format alike, shared between the processes."""
-    each = max(10, round(inputs / FORMATS / processes))
-    commands = [[sys.executable, SIDES / "mutated.py", "--inputs", str(each), "--seed", str(seed + place)] for place in range(processes)]
+def run_side(side: str, each: float, seed: int, processes: int) -> dict[str, Any]:
+    """each: inputs of each format, shared between the processes."""
+    share = max(10, round(each / processes))
+    commands = [[sys.executable, SIDES / side, "--inputs", str(share), "--seed", str(seed + place)] for place in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
         told = list(pool.map(lambda command: json.loads(ran(command).stdout), commands))
     counts = [count for side in told for count in side["counts"].values()]
