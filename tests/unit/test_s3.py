@@ -16,9 +16,11 @@ from moto.server import ThreadedMotoServer
 from agentgym import s3
 from agentgym.errors import AgentGymError, InvalidInput, Unavailable
 from agentgym.s3 import S3Object, find_object, list_objects, open_object, write_once
-from agentgym.store import S3Store
+from agentgym.store import S3Store, open_store
 from agentgym.traces.importers import import_traces, log_path, source_files
-from agentgym.traces.source import TraceSource
+from agentgym.traces.ingestion import ingest
+from agentgym.traces.snapshot import DatasetSnapshot
+from agentgym.traces.source import TraceSource, fingerprint
 from agentgym.traces.trace import Trace
 
 BYTES = bytes(range(256)) * 4096
@@ -282,3 +284,14 @@ def test_a_log_that_nobody_may_read_is_refused(answering: Callable[..., list[str
     answering(status(403, "AccessDenied"))
     with pytest.raises(InvalidInput, match="S3 must allow head_object on bucket 'secret'"):
         list(import_traces(log_path("s3://secret/log.jsonl"), "jsonl"))
+
+
+def test_a_log_in_a_bucket_becomes_a_snapshot_in_a_bucket(bucket: str) -> None:
+    for number in range(4):
+        boto3.client("s3").put_object(Bucket=bucket, Key=f"logs/{number}.jsonl", Body=conversation(number))
+    source, store = TraceSource.model_validate({"path": f"s3://{bucket}/logs"}), open_store(f"s3://{bucket}/store")
+    done = ingest(source, fingerprint(source), store, make_redactor=lambda: None)
+    snapshot = DatasetSnapshot.read(store, done.snapshot)
+    assert {trace.conversation_id for trace in (*snapshot.train, *snapshot.held_out)} == {f"c{number}" for number in range(4)}
+    assert [file.name for file in snapshot.sources] == [f"{number}.jsonl" for number in range(4)]
+    assert done.snapshot.uri.startswith(f"s3://{bucket}/store/")

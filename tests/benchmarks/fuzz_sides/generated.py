@@ -39,9 +39,7 @@ def run(name: str, log: Path, inputs: int, number: int) -> tuple[dict[str, int],
     counts = {"inputs": 0, "read": 0, "typed": 0, "untyped": 0, "refused": 0}
 
     @seed(number)
-    @settings(
-        max_examples=inputs, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink]
-    )
+    @settings(max_examples=inputs, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(st.lists(shapes(name), max_size=4))
     def read(values: list[Any]) -> None:
         log.write_text("\n".join(map(as_text, values)))
