@@ -94,7 +94,7 @@ def test_a_log_in_another_format_is_learned_from(
     improvement = improve_agent(
         write(tmp_path, traces).model_copy(update={"redact": False}),
         imitation=ImitationConfig(planner=PlannerConfig(table_bits=12, hidden=16)),
-        training=TrainingConfig(episodes=16, batch_size=2, flow_grpo=FlowGRPOSettings(group_size=4)),
+        training=TrainingConfig.suited_to("recorded", episodes=16, batch_size=2, flow_grpo=FlowGRPOSettings(group_size=4)),
     )
     assert (improvement.ingested.quality.accepted, improvement.ingested.quality.quarantined) == (60, 0)
     assert improvement.challenger.version > improvement.incumbent.version
