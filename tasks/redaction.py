@@ -1,10 +1,12 @@
 """The redaction of a run: with the secret of its workspace, and without the made-up customers of a declared world."""
 
 import hashlib
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 from agentgym.scenarios.from_traces import RECORDED
 from agentgym.scenarios.registry import load_world
+from agentgym.scenarios.world_scenario import WorldScenario
 from agentgym.settings import Settings
 from agentgym.traces.importers import Record
 from agentgym.traces.names import installed_name_finder
@@ -32,22 +34,31 @@ def secret_name(settings: Settings) -> str:
 
 
 def _redactor(source: TraceSource, secret: bytes, scenario: str) -> Redactor:
+    if scenario != RECORDED:
+        # An unknown one is told before anything is read.
+        _world(scenario)
     find_names = installed_name_finder() if source.redact_names else None
-    return Redactor(secret, is_made_up=_made_up_in(scenario), find_names=find_names)
+    return Redactor(secret, is_made_up=_MadeUp(scenario), find_names=find_names)
 
 
-def _made_up_in(scenario: str) -> Callable[[Record], bool]:
-    """Which conversations are of a declared world's own customers.
+@dataclass(frozen=True)
+class _MadeUp:
+    """Which conversations are of a declared world's own customers. It is a value, so that it can go to another process.
 
     Its cases are made again from the customer's id and number, and played with the e-mails that follow from them: placeholders would
     fit none of it. Nobody is behind them. Every other conversation of the log is redacted, whatever the scenario.
     """
-    if scenario == RECORDED:
-        return lambda _: False
-    world = load_world(scenario)
 
-    def is_made_up(record: Record) -> bool:
+    scenario: str
+
+    def __call__(self, record: Record) -> bool:
+        if self.scenario == RECORDED:
+            return False
         trace = record.to_trace()
-        return isinstance(trace, Trace) and world.has_case_of(trace)
+        return isinstance(trace, Trace) and _world(self.scenario).has_case_of(trace)
 
-    return is_made_up
+
+@lru_cache(maxsize=8)
+def _world(scenario: str) -> WorldScenario:
+    """Read once, for it is asked about every conversation."""
+    return load_world(scenario)

@@ -8,7 +8,7 @@ from agentgym.scenarios.fidelity.report import FidelityReport, by_weight
 from agentgym.scenarios.fidelity.table import TOOL_COLUMNS, tool_rows
 from agentgym.statistics import Estimate
 from agentgym.traces.balance import SplitBalance
-from agentgym.traces.validation import ValidatedTraces
+from agentgym.traces.ingestion import JudgedLog
 from agentgym.training.result import IterationMetrics
 from agentgym.verdicts import ABTestReport, EvaluationReport, PromotionDecision, RewardAudit
 
@@ -75,8 +75,8 @@ def ab_test_markdown(report: ABTestReport) -> str:
     )
 
 
-def quality_markdown(validated: ValidatedTraces, quarantine_uri: str) -> str:
-    report = validated.report
+def quality_markdown(log: JudgedLog, quarantine_uri: str) -> str:
+    report = log.report
     reasons = [f"| {reason} | {count} |" for reason, count in report.reasons.items()] or ["| nothing was put aside | 0 |"]
     redacted = [f"Placeholders stand for {', '.join(f'{count} × {kind}' for kind, count in report.redacted.items())}."]
     lines = [

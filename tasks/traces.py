@@ -10,10 +10,11 @@ from agentgym.scenarios.from_traces import RECORDED
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef, open_store, write_atomically
 from agentgym.traces.balance import SplitBalance
-from agentgym.traces.snapshot import DatasetSnapshot, read_balance
+from agentgym.traces.ingestion import JudgedLog, ingest
 from agentgym.traces.source import Fingerprint, TraceSource, fingerprint
-from agentgym.traces.validation import ValidatedTraces, ValidationReport, load_validated
+from agentgym.traces.validation import ValidationReport
 from tasks.forgotten import forgotten_conversations, forgotten_in
+from tasks.reading import reading_progress
 from tasks.redaction import redactor_of, secret_name
 from tasks.showing import balance_markdown, quality_markdown
 from tasks.step import cached_step, step
@@ -60,55 +61,30 @@ def ingest_traces(source: TraceSource, files: Fingerprint, settings: Settings, s
 
     scenario: a world's own conversations stay as they are, for nobody is behind them.
     """
-    train = load_validated(
-        source.path,
-        source.format,
-        mapping=source.mapping,
-        limit=source.limit,
-        max_quarantined_share=source.max_quarantined_share,
-        redactor=redactor_of(source, settings, scenario=scenario),
-        is_forgotten=forgotten_in(settings),
-    )
-    held_out = _held_out(source, settings, scenario)
-    store = open_store(settings.store)
-    snapshot = DatasetSnapshot.write(
-        store,
-        train.traces,
-        held_out=held_out.traces if held_out else None,
-        sources=files.files,
-        held_out_sources=files.held_out_files,
-    )
-    quarantine = store.write(train.quarantine() + (held_out.quarantine() if held_out else b""), suffix=".quarantine.jsonl")
-    folder = settings.workspace / "data-docs" / snapshot.digest[:12]
-    _show_quality(train, source.path, quarantine, folder)
-    if held_out:
-        _show_quality(held_out, source.held_out, quarantine, folder / "held-out")
-    balance = read_balance(store, snapshot)
-    if balance:
-        create_markdown_artifact(balance_markdown(balance), key="split-balance", description=str(source.path))
+    with reading_progress(source) as report:
+        done = ingest(
+            source,
+            files,
+            open_store(settings.store),
+            make_redactor=lambda: redactor_of(source, settings, scenario=scenario),
+            is_forgotten=forgotten_in(settings),
+            on_progress=report,
+        )
+    folder = settings.workspace / "data-docs" / done.snapshot.digest[:12]
+    _show_quality(done.log, source.path, done.quarantine, folder)
+    if done.held_out:
+        _show_quality(done.held_out, source.held_out, done.quarantine, folder / "held-out")
+    create_markdown_artifact(balance_markdown(done.balance), key="split-balance", description=str(source.path))
     return Ingested(
-        snapshot=snapshot,
-        quarantine=quarantine,
-        quality=train.report,
-        held_out_quality=held_out.report if held_out else None,
-        balance=balance,
+        snapshot=done.snapshot,
+        quarantine=done.quarantine,
+        quality=done.log.report,
+        held_out_quality=done.held_out.report if done.held_out else None,
+        balance=done.balance,
     )
 
 
-def _show_quality(validated: ValidatedTraces, path: Path | None, quarantine: ArtifactRef, folder: Path) -> None:
-    for name, page in validated.data_docs.items():
+def _show_quality(log: JudgedLog, path: Path | None, quarantine: ArtifactRef, folder: Path) -> None:
+    for name, page in log.data_docs.items():
         write_atomically(folder / name, page.encode())
-    create_markdown_artifact(quality_markdown(validated, quarantine.uri), key="data-quality", description=str(path))
-
-
-def _held_out(source: TraceSource, settings: Settings, scenario: str) -> ValidatedTraces | None:
-    if source.held_out is None:
-        return None
-    return load_validated(
-        source.held_out,
-        source.format,
-        mapping=source.mapping,
-        max_quarantined_share=source.max_quarantined_share,
-        redactor=redactor_of(source, settings, scenario=scenario),
-        is_forgotten=forgotten_in(settings),
-    )
+    create_markdown_artifact(quality_markdown(log, quarantine.uri), key="data-quality", description=str(path))

@@ -5,15 +5,18 @@ and shown.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from agentgym.traces.importers.gathering import temporary_database, with_room
 from agentgym.traces.trace import Trace
 
 OUTCOME, UNKNOWN = "outcome", "unknown"
 CLASS_TAGS = ("request", "queue", "kind")
 # A tag with more values than these is no class but a note.
 MOST_VALUES = 20
+_WAITING_CLASSES = 10_000
 
 
 class ClassCount(BaseModel):
@@ -51,23 +54,52 @@ class SplitBalance(BaseModel):
 
 
 class ClassCensus:
-    """Counts classes by cluster while conversations go by, until it is known which clusters are held out."""
+    """Counts classes by cluster while conversations go by, until it is known which clusters are held out; in a temporary file."""
 
     def __init__(self) -> None:
-        self._clusters: Counter[str] = Counter()
-        self._classes: Counter[tuple[str, str, str]] = Counter()
+        self._waiting: Counter[tuple[str, str, str]] = Counter()
+        self._database = temporary_database()
+        columns = "cluster TEXT, feature TEXT, value TEXT, count INTEGER"
+        self._database.execute(f"CREATE TABLE class ({columns}, PRIMARY KEY (cluster, feature, value)) WITHOUT ROWID")
+
+    def __del__(self) -> None:
+        self._database.close()
 
     def observe(self, trace: Trace) -> None:
-        self._clusters[trace.cluster_id] += 1
-        self._classes[OUTCOME, trace.outcome or UNKNOWN, trace.cluster_id] += 1
-        self._classes.update((tag, trace.tags[tag], trace.cluster_id) for tag in CLASS_TAGS if tag in trace.tags)
+        self.count(trace.cluster_id, trace.outcome, trace.tags)
+
+    def count(self, cluster: str, outcome: str | None, tags: Mapping[str, str]) -> None:
+        """Raises Unavailable when temporary files have no room."""
+        self._waiting[cluster, OUTCOME, outcome or UNKNOWN] += 1
+        self._waiting.update((cluster, tag, tags[tag]) for tag in CLASS_TAGS if tag in tags)
+        if len(self._waiting) >= _WAITING_CLASSES:
+            self._write()
+
+    def clusters(self) -> Iterator[str]:
+        """Each once, in alphabetical order."""
+        self._write()
+        return (cluster for (cluster,) in self._database.execute("SELECT DISTINCT cluster FROM class ORDER BY cluster"))
+
+    def knows(self, cluster: str) -> bool:
+        self._write()
+        return self._database.execute("SELECT 1 FROM class WHERE cluster = ?", (cluster,)).fetchone() is not None
 
     def balance(self, held_out_clusters: frozenset[str]) -> SplitBalance:
+        self._write()
         sides: tuple[Counter[tuple[str, str]], ...] = (Counter(), Counter())
-        for (feature, value, cluster), count in self._classes.items():
+        for cluster, feature, value, count in self._database.execute("SELECT cluster, feature, value, count FROM class"):
             sides[cluster in held_out_clusters][feature, value] += count
-        held_out = sum(count for cluster, count in self._clusters.items() if cluster in held_out_clusters)
-        return SplitBalance(train=self._clusters.total() - held_out, held_out=held_out, classes=_counts(*sides))
+        # Each conversation has one outcome, known or not.
+        train, held_out = (sum(count for (feature, _), count in side.items() if feature == OUTCOME) for side in sides)
+        return SplitBalance(train=train, held_out=held_out, classes=_counts(*sides))
+
+    def _write(self) -> None:
+        with with_room():
+            self._database.executemany(
+                "INSERT INTO class VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                [(*key, count) for key, count in self._waiting.items()],
+            )
+        self._waiting.clear()
 
 
 def _counts(train: Counter[tuple[str, str]], held_out: Counter[tuple[str, str]]) -> tuple[ClassCount, ...]:

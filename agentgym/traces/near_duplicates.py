@@ -22,6 +22,7 @@ NEAR = 0.9
 REMEMBERED_CONVERSATIONS = 2**16
 SHINGLE_WORDS = 3
 _PERMUTATIONS, _BANDS = 128, 16
+_REMEMBERED_WORDS = 2**16
 _SEED = 0
 
 Signature = NDArray[np.uint32]
@@ -51,13 +52,17 @@ class NearDuplicates:
 
     def observe(self, trace: Trace) -> bool:
         """Whether an earlier conversation has an estimated share of .9 of its runs of words in common with this one."""
-        signature = signature_of(trace)
+        return self.observe_signature(signature_of(trace))
+
+    def observe_signature(self, signature: Signature) -> bool:
+        """The same, where the signature is known."""
         bands = (signature.reshape(_BANDS, -1) * _BAND_MIX).sum(axis=1, dtype=np.uint64) >> np.uint64(40)
         places = np.arange(_BANDS), bands % np.uint64(REMEMBERED_CONVERSATIONS)
         before = self._places[places]
         # Where a forgotten one had the place, a later one has its signature, which is no worse to compare with.
-        known = np.unique(before[before > 0])
-        is_near = bool(np.any(similarity(self._signatures[(known - 1) % REMEMBERED_CONVERSATIONS], signature) >= NEAR))
+        known = before[before > 0]
+        compared = self._signatures[(np.unique(known) - 1) % REMEMBERED_CONVERSATIONS] if known.size else None
+        is_near = compared is not None and bool(np.any(similarity(compared, signature) >= NEAR))
         self._signatures[self._seen % REMEMBERED_CONVERSATIONS] = signature
         self._seen += 1
         self._places[places] = self._seen
@@ -70,12 +75,15 @@ def signature_of(trace: Trace, *, masks_values: bool = True) -> Signature:
 
     masks_values: whether conversations that differ in names and numbers alone are to look alike.
     """
-    words = np.array(list(_hashed_words(trace, masks_values)), np.uint64)
-    runs = np.lib.stride_tricks.sliding_window_view(np.pad(words, (0, max(0, SHINGLE_WORDS - len(words)))), SHINGLE_WORDS)
-    shingles = np.unique((runs * _MIX).sum(axis=1, dtype=np.uint64))
+    words = np.array(_hashed_words(trace, masks_values), np.uint64)
+    if len(words) < SHINGLE_WORDS:
+        words = np.pad(words, (0, SHINGLE_WORDS - len(words)))
+    # Each run as one number; one that comes again changes no least.
+    shingles = sum((words[place : len(words) - SHINGLE_WORDS + 1 + place] * mix for place, mix in enumerate(_MIX)), np.uint64(0))
     # Multiply-shift (Dietzfelbinger et al. 1997), after the bits above have been mixed into those below.
     mixed = (shingles ^ (shingles >> np.uint64(31))) * _MIX[0]
-    least: Signature = ((mixed ^ (mixed >> np.uint64(29))) * _FACTORS >> np.uint64(32)).min(axis=1).astype(np.uint32)
+    # The least is taken before the shift: that leaves the order as it is, and 128 numbers are shifted instead of all.
+    least: Signature = (((mixed ^ (mixed >> np.uint64(29))) * _FACTORS).min(axis=1) >> np.uint64(32)).astype(np.uint32)
     return least
 
 
@@ -88,17 +96,32 @@ def similarity(signatures: NDArray[np.uint32], signature: Signature) -> NDArray[
     return shares
 
 
-def _hashed_words(trace: Trace, masks_values: bool) -> Iterator[int]:
-    given = {word for message in trace.messages for call in message.tool_calls for word in _words_in(call.arguments)}
+def _hashed_words(trace: Trace, masks_values: bool) -> list[int]:
+    hashed: list[int] = []
+    calls = (call for message in trace.messages if masks_values for call in message.tool_calls)
+    given = {word for call in calls for word in _words_in(call.arguments)}
     for message in trace.messages:
         if message.role in ("user", "assistant") and message.content:
-            speaker = zlib.crc32(message.role.encode())
-            for word in _WORD.findall(message.content.lower()):
-                yield (
-                    _MASK
-                    if masks_values and (word in given or _VALUE.search(word))
-                    else zlib.crc32(word.encode(errors="surrogatepass"), speaker)
-                )
+            known = _hashes[message.role, masks_values]
+            hashed += [_MASK if word in given else known[word] for word in _WORD.findall(message.content.lower())]
+    return hashed
+
+
+class _Hashes(dict[str, int]):
+    """Numbers of the words that one side says; where values are masked, they are alike. The words of a log are few, and each is said often."""
+
+    def __init__(self, speaker: str, masks_values: bool) -> None:
+        self._speaker, self._masks_values = zlib.crc32(speaker.encode()), masks_values
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED_WORDS:
+            self.clear()
+        is_masked = self._masks_values and _VALUE.search(word)
+        self[word] = number = _MASK if is_masked else zlib.crc32(word.encode(errors="surrogatepass"), self._speaker)
+        return number
+
+
+_hashes = {(speaker, masks): _Hashes(speaker, masks) for speaker in ("user", "assistant") for masks in (True, False)}
 
 
 def _words_in(value: JsonValue) -> Iterator[str]:

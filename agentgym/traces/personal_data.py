@@ -8,7 +8,7 @@ not, see `Redactor`.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -52,14 +52,16 @@ class Found:
 
 def find_all(text: str) -> tuple[Found, ...]:
     """All personal data in a text, in order."""
-    if not _HINT.search(text):
-        return ()
     return _all_in_value(text) if len(text) <= _LONGEST_VALUE else _all_in(text)
 
 
 def _all_in(text: str) -> tuple[Found, ...]:
+    rows = _possible_rows(text)
+    if not rows:
+        return ()
+    pattern, kinds = _search_for(rows)
     found, at = list[Found](), 0
-    while (next_one := _next_in(text, at)) is not None:
+    while (next_one := _next_in(text, at, pattern, kinds)) is not None:
         found.append(next_one)
         at = next_one.end
     return tuple(found)
@@ -70,11 +72,11 @@ _LONGEST_VALUE = 40
 _all_in_value = lru_cache(maxsize=65_536)(_all_in)
 
 
-def _next_in(text: str, start: int) -> Found | None:
+def _next_in(text: str, start: int, pattern: re.Pattern[str], kinds: Sequence[Kind]) -> Found | None:
     """The first from `start` on. Of the rows that see a value at one place, the first one that holds says what it is."""
-    while match := _ANY.search(text, start):
+    while match := pattern.search(text, start):
         start = match.start()
-        for kind in KINDS:
+        for kind in kinds:
             seen = kind.compiled.match(text, start)
             found = _found(kind, seen) if seen else None
             if found:
@@ -85,13 +87,19 @@ def _next_in(text: str, start: int) -> Found | None:
 
 def find_named(text: str, name: str) -> Found | None:
     """The whole text as personal data, where the name of its field says so."""
-    for named, kind in _NAMED:
+    for kind in _kinds_named(name):
         # As in a sentence, where a sign after the value is taken to end it.
         value = text.strip().rstrip(".!?:") if kind.name == KEY else text.strip()
-        if named.search(name) and not _UNNAMED.search(name) and (canonical := kind.canonical(value)):
+        if canonical := kind.canonical(value):
             start = text.index(value)
             return Found(kind=kind, value=value, canonical=canonical, start=start, end=start + len(value))
     return None
+
+
+@lru_cache(maxsize=4096)
+def _kinds_named(name: str) -> tuple[Kind, ...]:
+    """What a field of this name may hold."""
+    return () if _UNNAMED.search(name) else tuple(kind for named, kind in _NAMED if named.search(name))
 
 
 def mentions(found: Found) -> tuple[str, ...]:
@@ -202,7 +210,7 @@ def _whole_address(value: str) -> str | None:
 
 
 def _digits(value: str) -> str:
-    return "".join(character for character in value if character.isdecimal())
+    return "".join(_DIGITS.findall(value))
 
 
 # --- what stands in ---
@@ -343,9 +351,70 @@ _NAMED = (
     (re.compile(r"(?i)address(?:_?(?:line)?_?\d)?$|^street|_street$|(?<![a-z])line_?1$"), _WHOLE_ADDRESS),
 )
 
+# --- which rows can match at all ---
+
+_EMAIL_ROW, _PRIVATE_KEY_ROW, _TOKEN_ROW, _BEARER_ROW, _SECRET_ROW, _IBAN_ROW = (1 << row for row in range(6))
+_CARD_ROWS, _CALLED_ROW, _PHONE_ROW, _ADDRESS_ROW = 0b11 << 6, 1 << 8, 1 << 9, 1 << 10
+_FEWEST_CARD_DIGITS, _FEWEST_PHONE_DIGITS = 13, 7
+_DIGITS = re.compile(r"\d+")
+_TOKEN_HINT = re.compile(r"sk-|[spr]k_|A[KS]IA|gh[pousr]_|github_|glpat|xox|AIza|hf_|eyJ")
+_IBAN_HINT = re.compile(r"[A-Za-z\u017f\u212a]{2}\d\d[ -]?[A-Za-z0-9\u017f\u212a]")
+_STREET_HINT = re.compile(rf"\s{_STREETS}\b|P\.?\s?O\.?\s?Box|stra(?:ß|ss)e|str\.|weg|allee|gasse")
+
+
+def _possible_rows(text: str) -> int:
+    """The rows of `KINDS` that may see something, a bit each: most texts hold nothing of what nearly all rows need, and looking costs.
+
+    Without a digit, an at sign or a word for a secret there is no personal data.
+    """
+    folded = text.casefold()
+    rows = _EMAIL_ROW if "@" in text else 0
+    if "pass" in folded or "pwd" in folded or "secret" in folded or "token" in folded or "key" in folded or "credential" in folded:
+        rows |= _SECRET_ROW | _PRIVATE_KEY_ROW
+    if "bearer" in folded:
+        rows |= _BEARER_ROW
+    digits = sum(map(len, _DIGITS.findall(text)))
+    if digits:
+        rows |= _rows_with_digits(text, folded, digits)
+    # A lone hint is enough for a token, whose own form needs none of them.
+    has_token = (rows or digits) and ("-" in text or "_" in text or "I" in text or "x" in text or "J" in text) and _TOKEN_HINT.search(text)
+    return rows | _TOKEN_ROW if has_token else rows
+
+
+def _rows_with_digits(text: str, folded: str, digits: int) -> int:
+    rows = _ADDRESS_ROW if _STREET_HINT.search(text) else 0
+    if digits >= _FEWEST_PHONE_DIGITS:
+        rows |= _PHONE_ROW | (_CALLED_ROW if _CALL_HINT.search(folded) else 0)
+    if digits >= _FEWEST_CARD_DIGITS:
+        rows |= _CARD_ROWS
+    return rows | _IBAN_ROW if _IBAN_HINT.search(text) else rows
+
+
+_CALL_HINT = re.compile("phone|mobile|cell|whatsapp|fax|tel|call|reach|text|ring")
+# What each row's values, or the words before them, begin with.
+_BEGINNINGS = (
+    r"\w",
+    "-",
+    "A-Za-z",
+    "Bb",
+    "A-Za-z\u017f\u212a",
+    "A-Za-z\u017f\u212a",
+    r"\d",
+    r"\d",
+    "A-Za-z\u017f\u212a",
+    r"\d+(",
+    r"\dA-ZÄÖÜ",
+)
 _GROUP = re.compile(r"(\(\?P[<=]|\(\?\()(\w+)")
-# All rows at once, with the names of their groups kept apart; looked for only where a word or a number may begin, which is much faster.
-_ROWS = "|".join(_GROUP.sub(rf"\g<1>\g<2>_{row}", kind.pattern) for row, kind in enumerate(KINDS))
-_ANY = re.compile(rf"(?<![^\W_])(?=[\w+(-])(?:{_ROWS})")
-# A quick look: what matches nowhere holds no personal data.
-_HINT = re.compile(r"[@\d]|(?i:pass|pwd|secret|token|key|credential|bearer)")
+
+
+@lru_cache(maxsize=1 << len(KINDS))
+def _search_for(rows: int) -> tuple[re.Pattern[str], tuple[Kind, ...]]:
+    """One pattern for all of these rows, with the names of their groups kept apart; and their kinds.
+
+    It looks only where a word or a number may begin, which is much faster.
+    """
+    asked = [(row, kind) for row, kind in enumerate(KINDS) if rows >> row & 1]
+    either = "|".join(_GROUP.sub(rf"\g<1>\g<2>_{row}", kind.pattern) for row, kind in asked)
+    beginnings = "".join(dict.fromkeys(_BEGINNINGS[row] for row, _ in sorted(asked, key=lambda each: _BEGINNINGS[each[0]] == "-")))
+    return re.compile(rf"(?<![^\W_])(?=[{beginnings}])(?:{either})"), tuple(kind for _, kind in asked)

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import JsonValue
@@ -43,9 +43,6 @@ _SHORTEST_NUMBER = 10**6
 NameFinder = Callable[[str], Iterable[tuple[int, int]]]
 """Where names of people stand in a text: start and end of each, apart and in order."""
 
-Rewrite = Callable[[Any, str], Any]
-"""A JSON value rewritten, given the name of the field it stands in, if any."""
-
 
 def _nobody(_: Record) -> bool:
     return False
@@ -66,6 +63,14 @@ class Redactor:
         self._placeholder = lru_cache(maxsize=REMEMBERED_PLACEHOLDERS)(self._make_placeholder)
         self._declared: dict[int, tuple[Tool, frozenset[str]]] = {}
 
+    def __reduce__(self) -> tuple[Callable[..., "Redactor"], tuple[Any, ...]]:
+        """For another process: one that gives the same placeholders, and begins to count anew."""
+        return partial(Redactor, is_made_up=self._is_made_up, find_names=self._find_names), (self._secret,)
+
+    @property
+    def finds_names(self) -> bool:
+        return self._find_names is not None
+
     def redact(self, record: Record) -> Record:
         """The conversation without personal data: in words, arguments, results, tags, ids, and wherever else a broken log puts it."""
         if self._is_made_up(record):
@@ -73,15 +78,17 @@ class Redactor:
         conversation = _Conversation(self, frozenset().union(*map(self._declared_by, record.tools)))
         customer = record.fields.get("customer_id")
         pseudonym = {"customer_id": self._pseudonym(customer)} if isinstance(customer, str) else {}
-        fields: dict[str, Any] = conversation.rewritten(record.fields | pseudonym, "")
+        fields = record.fields | pseudonym
+        texts = _Texts(fields)
+        texts.rewrite(conversation.rewritten_text)
         for _ in range(MOST_PASSES):
             before = self.counts.total()
             if conversation.mentions:
-                fields = conversation.rewriter_of_mentions()(fields, "")
+                texts.rewrite(conversation.without_mentions)
             if self.counts.total() == before:
                 break
-            fields = conversation.rewritten(fields, "")
-        return replace(record, fields=fields)
+            texts.rewrite(conversation.rewritten_text)
+        return replace(record, fields=texts.restored(fields, ""))
 
     def redact_rejected(self, line: RejectedLine) -> RejectedLine:
         """A line that holds no conversation, whose reasons may repeat some of it."""
@@ -92,9 +99,9 @@ class Redactor:
         """The text without personal data."""
         return _Conversation(self, frozenset()).rewritten_text(text, "")
 
-    def stand_in(self, kind: Kind, value: str, canonical: str) -> str:
-        """What stands for the value, spelled as the value is; counted."""
-        self.counts[kind.name] += 1
+    def stand_in(self, kind: Kind, value: str, canonical: str, times: int = 1) -> str:
+        """What stands for the value, spelled as the value is; counted as often as it stands there."""
+        self.counts[kind.name] += times
         return self._placeholder(kind, value, canonical)
 
     def names_in(self, text: str) -> list[Found]:
@@ -134,70 +141,126 @@ class _Conversation:
     def __init__(self, redactor: Redactor, declared: frozenset[str]) -> None:
         self._redactor, self._declared = redactor, declared
         self.mentions: dict[str, tuple[Kind, str]] = {}
+        # What is looked at again and again until nothing is found: texts, with the names of their fields, that hold nothing.
+        self._sound: set[tuple[str, str]] = set()
 
-    def rewritten(self, value: Any, name: str) -> Any:
-        """A JSON value without what can be told as personal data by its form, the words before it, or the `name` of its field."""
-        if isinstance(value, str):
-            return self.rewritten_text(value, name)
-        if isinstance(value, list):
-            return [self.rewritten(item, name) for item in value]
-        if isinstance(value, dict):
-            return {key: self.rewritten(item, str(key)) for key, item in value.items()}
-        return self._rewritten_number(value, name) if _is_number(value) else value
+    def rewritten_text(self, text: str, name: str, times: int = 1) -> str:
+        """The text without what can be told as personal data by its form, the words before it, or the `name` of its field.
 
-    def rewritten_text(self, text: str, name: str) -> str:
-        if text.lower() in self._declared:
+        times: how often it stands in the conversation. It is looked at again until nothing is found: what stands beside a value may be told
+        for what it is only when that has gone.
+        """
+        if (text, name) in self._sound or (self._declared and text.lower() in self._declared):
             return text
-        """Again until nothing is found: what stands beside a value may be told for what it is only when that has gone."""
         for _ in range(MOST_PASSES):
             found = self._found_in(text, name)
             if not found:
+                self._sound.add((text, name))
                 break
-            text = self._replaced(text, found)
+            text = _put_in(text, [(each.start, each.end, self._stand_in(each, times)) for each in found])
         return text
 
-    def rewriter_of_mentions(self) -> Rewrite:
-        """Replaces the values that were told by their surroundings where they are mentioned without them."""
-        spelled = "|".join(map(re.escape, sorted(self.mentions, key=len, reverse=True)))
-        pattern = re.compile(rf"(?<![\w@+-])(?:{spelled})(?![\w@-])", re.IGNORECASE)
-
-        def rewrite(value: Any, name: str) -> Any:
-            if isinstance(value, str):
-                return value if value.lower() in self._declared else pattern.sub(lambda match: self._mentioned(match[0]), value)
-            if isinstance(value, list):
-                return [rewrite(item, name) for item in value]
-            if isinstance(value, dict):
-                return {key: rewrite(item, key) for key, item in value.items()}
-            return _same_type(value, rewrite(str(value), name)) if _is_number(value) else value
-
-        return rewrite
-
-    def _rewritten_number(self, number: int, name: str) -> int:
-        return _same_type(number, self.rewritten_text(str(number), name))
+    def without_mentions(self, text: str, _: str, times: int) -> str:
+        """The text without the values that were told by their surroundings elsewhere, and are mentioned here without them."""
+        lowered = text.lower()
+        spellings = [spelling for spelling in self.mentions if spelling in lowered]
+        if not spellings or lowered in self._declared:
+            return text
+        return _put_in(
+            text, [(start, end, self._mentioned(text[start:end], times)) for start, end in _mentions_in(text, lowered, spellings)]
+        )
 
     def _found_in(self, text: str, name: str) -> Sequence[Found]:
         """Personal data that the tools do not declare."""
         found: Sequence[Found] = find_all(text)
         if not found and name and (named := find_named(text, name)):
             found = (named,)
-        found = _apart(found, self._redactor.names_in(text))
+        found = _apart(found, self._redactor.names_in(text)) if self._redactor.finds_names else found
         return [each for each in found if each.value.lower() not in self._declared] if self._declared else found
 
-    def _replaced(self, text: str, found: Sequence[Found]) -> str:
-        parts, at = list[str](), 0
-        for each in found:
-            parts += (text[at : each.start], self._stand_in(each))
-            at = each.end
-        return "".join((*parts, text[at:]))
-
-    def _stand_in(self, found: Found) -> str:
+    def _stand_in(self, found: Found, times: int) -> str:
         if found.kind.is_spread:
             self.mentions |= {spelling.lower(): (found.kind, found.canonical) for spelling in mentions(found)}
-        return self._redactor.stand_in(found.kind, found.value, found.canonical)
+        return self._redactor.stand_in(found.kind, found.value, found.canonical, times)
 
-    def _mentioned(self, text: str) -> str:
-        kind, canonical = self.mentions[text.lower()]
-        return self._redactor.stand_in(kind, text, canonical)
+    def _mentioned(self, text: str, times: int) -> str:
+        """Case is ignored by more rules than `lower` knows; what it does not know stays."""
+        known = self.mentions.get(text.lower())
+        return text if known is None else self._redactor.stand_in(known[0], text, known[1], times)
+
+
+class _Texts:
+    """The texts of a JSON value, and its numbers that are long enough for personal data, each once with the name of its field."""
+
+    def __init__(self, value: Any) -> None:
+        self._times: Counter[tuple[str | int, str]] = Counter()
+        self._gather(value, "")
+        self._now = {key: str(key[0]) for key in self._times}
+
+    def rewrite(self, change: Callable[[str, str, int], str]) -> None:
+        """change: from a text, the name of its field, and how often it stands there."""
+        for key, text in self._now.items():
+            changed = change(text, key[1], self._times[key])
+            # A number stays one.
+            if changed is not text and (isinstance(key[0], str) or changed.isdecimal()):
+                self._now[key] = changed
+
+    def restored(self, value: Any, name: str) -> Any:
+        """The value with the texts as they are now."""
+        if isinstance(value, str):
+            return self._now[value, name]
+        if isinstance(value, list):
+            return [self.restored(item, name) for item in value]
+        if isinstance(value, dict):
+            return {key: self.restored(item, str(key)) for key, item in value.items()}
+        return int(self._now[value, name]) if _is_number(value) else value
+
+    def _gather(self, value: Any, name: str) -> None:
+        if isinstance(value, str):
+            self._times[value, name] += 1
+        elif isinstance(value, list):
+            for item in value:
+                self._gather(item, name)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self._gather(item, str(key))
+        elif _is_number(value):
+            self._times[value, name] += 1
+
+
+def _put_in(text: str, replacements: Sequence[tuple[int, int, str]]) -> str:
+    """replacements: start, end and what stands there then, in order."""
+    parts, at = list[str](), 0
+    for start, end, words in replacements:
+        parts += (text[at:start], words)
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _mentions_in(text: str, lowered: str, spellings: Sequence[str]) -> list[tuple[int, int]]:
+    """Where these stand alone, apart and in order; of those that begin at one place the longest."""
+    if not text.isascii():
+        # Case has more rules there than one letter for another.
+        either = "|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
+        return [match.span() for match in re.finditer(rf"(?<![\w@+-])(?:{either})(?![\w@-])", text, re.IGNORECASE)]
+    places = sorted((start, -len(spelling)) for spelling in spellings for start in _places_of(spelling, lowered))
+    found, at = list[tuple[int, int]](), 0
+    for start, length in places:
+        if start >= at:
+            at = start - length
+            found.append((start, at))
+    return found
+
+
+def _places_of(spelling: str, text: str) -> Iterable[int]:
+    start = text.find(spelling)
+    while start >= 0:
+        if not _JOINED_BEFORE.match(text, start - 1 if start else len(text)) and not _JOINED_AFTER.match(text, start + len(spelling)):
+            yield start
+        start = text.find(spelling, start + 1)
+
+
+_JOINED_BEFORE, _JOINED_AFTER = re.compile(r"[\w@+-]"), re.compile(r"[\w@-]")
 
 
 def _apart(found: Sequence[Found], names: Sequence[Found]) -> Sequence[Found]:
@@ -211,10 +274,6 @@ def _apart(found: Sequence[Found], names: Sequence[Found]) -> Sequence[Found]:
 def _is_number(value: object) -> bool:
     """Whether it is long enough for a telephone or card number."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= _SHORTEST_NUMBER
-
-
-def _same_type(number: int, text: str) -> int:
-    return int(text) if text.isdecimal() else number
 
 
 def _listed_values(schema: JsonValue) -> Iterable[str]:

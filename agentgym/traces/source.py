@@ -1,16 +1,20 @@
 """Which conversations a run of the loop is about."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agentgym.traces.importers import SourceFile, TraceFormat, source_files
+from agentgym.traces.importers import SourceFile, TraceFormat, log_path, source_files
+
+LogPath = Annotated[Path, AfterValidator(log_path)]
 
 
 class TraceSource(BaseModel):
     """A log, and perhaps another to judge on.
 
-    path, held_out: files, or folders of them; without `held_out` a share of the customers is held out.
+    path, held_out: files, folders of them, or s3:// with the key of an object or of all below it; without `held_out` a share of the
+    customers is held out.
     mapping: for rows of a table, the file that says what its columns mean.
     limit: how many conversations of `path` are used, drawn from all over it; None for all.
     max_quarantined_share: more that cannot be used stops the run.
@@ -19,10 +23,10 @@ class TraceSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path
+    path: LogPath
     format: TraceFormat = "jsonl"
-    held_out: Path | None = None
-    mapping: Path | None = None
+    held_out: LogPath | None = None
+    mapping: LogPath | None = None
     limit: int | None = Field(default=None, ge=1)
     max_quarantined_share: float = Field(default=0.2, ge=0, le=1)
     redact: bool = True

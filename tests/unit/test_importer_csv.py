@@ -96,6 +96,20 @@ def test_what_the_mapping_knows_of_a_conversation_is_taken_from_its_rows(tmp_pat
     assert (trace.started_at.day, trace.ended_at.day) == (1, 4)
 
 
+def test_how_a_conversation_ended_may_be_said_in_other_words(tmp_path: Path) -> None:
+    said = {"column": "end", "values": {"solved": "resolved", "open": None, "1": "escalated"}}
+    rows = [[f"t{number}", *row[1:], end] for number, end in enumerate(("solved", "open", "1", "lost")) for row in ROWS]
+    items = read(tmp_path, rows, [*HEADER, "end"], columns=COLUMNS | {"outcome": said})
+    assert [item.outcome for item in items if isinstance(item, Trace)] == ["resolved", None, "escalated"]
+    (reason,) = reasons(items)
+    assert reason.startswith("outcome: Input should be 'resolved', 'escalated', 'unresolved' or 'abandoned'")
+
+
+def test_an_outcome_in_an_absent_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'ended' is not among"):
+        read(tmp_path, ROWS, columns=COLUMNS | {"outcome": {"column": "ended", "values": {}}})
+
+
 @pytest.mark.parametrize("orders", [["10", "9", "8", "7"], ["2024-04", "2024-03", "2024-02", "2024-01"]])
 def test_rows_are_put_in_order_by_number_or_by_text(tmp_path: Path, orders: list[str]) -> None:
     rows = [[*row, order] for row, order in zip(ROWS, orders, strict=True)]

@@ -87,6 +87,41 @@ def test_a_call_at_a_tool_server_holds_its_result(tmp_path: Path) -> None:
     assert trace.messages[4].is_error
 
 
+def test_a_tool_that_runs_at_the_provider_is_called_like_any_other(tmp_path: Path) -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "opening hours", "sources": [{"url": "u"}]}}
+    files = {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["hours"], "results": None}
+    declared = [{"type": "web_search"}, {"type": "function", "name": "find_order", "parameters": {"type": "object"}}]
+    (trace,) = traces(tmp_path, response(input=[ASKED], output=[search, files, SAID], tools=declared))
+    assert [call.name for message in trace.messages for call in message.tool_calls] == ["web_search", "file_search"]
+    assert trace.messages[1].tool_calls[0].arguments == {"type": "search", "query": "opening hours"}
+    assert [message.result for message in trace.messages if message.role == "tool"] == [
+        {"sources": [{"url": "u"}]},
+        {"status": "completed"},
+    ]
+    assert [tool.name for tool in trace.tools] == ["find_order", "web_search", "file_search"]
+
+
+def test_a_tool_that_the_caller_runs_is_answered_by_an_item_of_its_own(tmp_path: Path) -> None:
+    shell = {"type": "local_shell_call", "call_id": "sh_1", "action": {"command": ["ls"]}}
+    screen = {"type": "computer_call", "call_id": "c_1", "action": {"type": "click", "x": 1, "y": 2}}
+    shown = {"type": "computer_call_output", "call_id": "c_1", "output": {"type": "computer_screenshot", "image_url": "data:…"}}
+    output = [shell, {"type": "local_shell_call_output", "call_id": "sh_1", "output": "a.txt"}, screen, shown, SAID]
+    (trace,) = traces(tmp_path, response(input=[ASKED], output=output))
+    assert [call.name for message in trace.messages for call in message.tool_calls] == ["local_shell", "computer"]
+    assert [(message.content, message.result) for message in trace.messages if message.role == "tool"] == [
+        ("a.txt", None),
+        ("", {"type": "computer_screenshot"}),
+    ]
+
+
+def test_a_custom_tool_takes_one_text(tmp_path: Path) -> None:
+    call = {"type": "custom_tool_call", "call_id": "1", "name": "run", "input": "print(1)"}
+    answer = {"type": "custom_tool_call_output", "call_id": "1", "output": "1"}
+    (trace,) = traces(tmp_path, response(input=[ASKED], output=[call, answer, SAID], tools=[{"type": "custom", "name": "run"}]))
+    assert trace.tools[0].violations(trace.messages[1].tool_calls[0].arguments) == []
+    assert trace.tools[0].required == ("input",)
+
+
 def test_reasoning_is_no_speech(tmp_path: Path) -> None:
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "SECRET"}]}
     (trace,) = traces(tmp_path, response(output=[thought, SAID]))
@@ -122,7 +157,7 @@ def test_what_is_no_whole_response_says_why(tmp_path: Path) -> None:
     assert reasons(
         tmp_path,
         response(status="incomplete"),
-        response(output=[{"type": "web_search_call", "id": "ws_1"}]),
+        response(output=[{"type": "item_reference", "id": "x"}]),
         response(output="Hello"),
         {"id": "resp_4"},
         "text",
@@ -130,6 +165,6 @@ def test_what_is_no_whole_response_says_why(tmp_path: Path) -> None:
         "A response has the input of its request and its output; this has neither.",
         "A response must be an object; got str.",
         "A response must be complete; the status of 'resp_1' is 'incomplete'.",
-        "An item is a message, a call of a function, or its output; 'web_search_call' is none of them.",
+        "An item is a message, a call of a function, or its output; 'item_reference' is none of them.",
         "The output of a response must be a list; got str.",
     ]

@@ -140,6 +140,52 @@ def test_an_event_may_hold_its_message_as_one_text(tmp_path: Path) -> None:
     assert [(message.role, message.content) for message in told.messages] == [("user", "Hello?"), ("assistant", "Hi.")]
 
 
+def record(name: str, body: Any, *, moment: int, **values: str) -> dict[str, Any]:
+    """A log record of the first span."""
+    told = attributes({f"gen_ai.{key}": value for key, value in values.items()})
+    return {"timeUnixNano": str(moment), "eventName": name, "traceId": "t1", "spanId": "s1", "attributes": told, "body": wrapped(body)}
+
+
+CALLED = {"id": "1", "type": "function", "function": {"name": "find_order", "arguments": '{"number": 7}'}}
+RECORDS = [
+    record("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {"content": "It is on its way."}}, moment=5),
+    record("gen_ai.choice", {"index": 1, "finish_reason": "stop", "message": {"content": "Another one."}}, moment=6),
+    record("gen_ai.system.message", {"content": "Be kind."}, moment=1, system="openai"),
+    record("gen_ai.user.message", {"content": "Where is my order?"}, moment=2),
+    record("gen_ai.assistant.message", {"tool_calls": [CALLED]}, moment=3),
+    record("gen_ai.tool.message", {"id": "1", "content": '{"status": "sent"}'}, moment=4),
+    record("http.request", "GET /", moment=7),
+]
+
+
+def logs(*records: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceLogs": [{"resource": {}, "scopeLogs": [{"scope": {"name": "x"}, "logRecords": list(records)}]}]}
+
+
+def test_events_may_be_log_records_of_their_own(tmp_path: Path) -> None:
+    trace = trace_of(tmp_path, logs(*RECORDS))
+    assert [message.role for message in trace.messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert trace.messages[2].tool_calls[0].arguments == {"number": 7}
+    assert (trace.messages[3].result, trace.messages[4].content) == ({"status": "sent"}, "It is on its way.")
+
+
+def test_log_records_belong_to_the_span_they_name_wherever_they_stand(tmp_path: Path) -> None:
+    named = span(1, {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c7"}) | {"traceId": "t1", "spanId": "s1"}
+    trace = trace_of(tmp_path, logs(*RECORDS[:3]), batch(named), logs(*RECORDS[3:]))
+    assert (trace.conversation_id, len(trace.messages)) == ("c7", 5)
+
+
+def test_a_record_may_tell_all_of_a_request(tmp_path: Path) -> None:
+    details = record(
+        "gen_ai.client.inference.operation.details",
+        "",
+        moment=1,
+        **{"conversation.id": "c9", "input.messages": json.dumps([USER]), "output.messages": json.dumps([SAID])},
+    )
+    trace = trace_of(tmp_path, logs({**details, "body": None}))
+    assert (trace.conversation_id, [message.role for message in trace.messages]) == ("c9", ["user", "assistant"])
+
+
 def test_messages_may_stand_in_an_event_that_tells_the_details(tmp_path: Path) -> None:
     details = {"gen_ai.input.messages": json.dumps([USER]), "gen_ai.output.messages": json.dumps([SAID])}
     events = [event("gen_ai.client.inference.operation.details", **details)]

@@ -9,10 +9,12 @@ from agentgym.cli.options import Format, Json, Limit, MappingFile, Redact
 
 app = typer.Typer(no_args_is_help=True, help="Conversation logs.")
 
+Log = Annotated[Path, typer.Argument(metavar="PATH", help="A file, a folder, or s3://bucket/key; .gz and .zst too.")]
+
 
 @app.command("validate")
 def validate(
-    traces: Annotated[Path, typer.Argument()],
+    traces: Log,
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Limit = None,
@@ -54,3 +56,40 @@ def forget(
     from agentgym.cli.forget import forget_conversation
 
     forget_conversation(conversation_id, reason=reason, is_json=json)
+
+
+@app.command("import")
+def import_(
+    traces: Log,
+    out: Annotated[Path, typer.Option(help="The file to write: JSON lines in AgentGym's own form, readable as `jsonl`.")],
+    format: Format = "jsonl",
+    mapping: MappingFile = None,
+    limit: Limit = None,
+    max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="The share that may be unusable.")] = 0.2,
+    redact: Redact = True,
+    json: Json = False,
+) -> None:
+    """Bring a log of any format into AgentGym's own: checked, redacted, whole or not at all."""
+    from agentgym.cli.traces import import_log
+    from agentgym.traces.source import TraceSource
+
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact, max_quarantined_share=max_quarantined)
+    import_log(source, out, is_json=json)
+
+
+@app.command("show")
+def show(
+    traces: Log,
+    id: Annotated[str | None, typer.Option("--id", help="Its conversation_id.")] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Its place in the log, where no id is given.")] = 1,
+    format: Format = "jsonl",
+    mapping: MappingFile = None,
+    redact: Redact = True,
+    json: Json = False,
+) -> None:
+    """Show one conversation as it is understood."""
+    from agentgym.cli.traces import show_conversation
+    from agentgym.traces.source import TraceSource
+
+    source = TraceSource(path=traces, format=format, mapping=mapping, redact=redact)
+    show_conversation(source, conversation_id=id, number=number, is_json=json)

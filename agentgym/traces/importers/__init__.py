@@ -1,6 +1,6 @@
 """From log files to traces, one conversation at a time, whatever the format and the size."""
 
-from agentgym.traces.importers.files import SourceFile
+from agentgym.traces.importers.files import SourceFile, following_bytes
 from agentgym.traces.importers.formats import (
     BUILT_IN_FORMATS,
     LogFormat,
@@ -9,11 +9,13 @@ from agentgym.traces.importers.formats import (
     format_names,
     import_traces,
     known_format,
+    log_bytes,
     read_records,
     source_files,
 )
 from agentgym.traces.importers.reading import Log, Place, read_each
 from agentgym.traces.importers.record import Record, RejectedLine
+from agentgym.traces.importers.s3_path import log_path
 
 __all__ = [
     "BUILT_IN_FORMATS",
@@ -25,9 +27,12 @@ __all__ = [
     "SourceFile",
     "TraceFormat",
     "file_by_file",
+    "following_bytes",
     "format_names",
     "import_traces",
     "known_format",
+    "log_bytes",
+    "log_path",
     "read_each",
     "read_records",
     "source_files",

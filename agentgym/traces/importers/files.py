@@ -6,6 +6,7 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,19 +14,32 @@ from typing import Any, BinaryIO, cast
 import orjson
 
 from agentgym.errors import InvalidInput
+from agentgym.traces.importers.s3_path import S3Path
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 COMPRESSED = (".gz", ".zst")
 SIDECARS = ("schema.json", "tools.json")
+_BUFFER_BYTES = 1 << 18
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file that traces came from; `name` is relative to what was imported, `digest` the SHA-256 of its bytes."""
+    """A file that traces came from; `name` is relative to what was imported.
+
+    digest: the SHA-256 of its bytes; of an object in S3, of what S3 says of its version.
+    """
 
     name: str
     digest: str
+
+
+def file_bytes(file: Path) -> int:
+    """Its size; 0 where that cannot be told."""
+    try:
+        return file.size if isinstance(file, S3Path) else file.stat().st_size
+    except OSError:
+        return 0
 
 
 def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]:
@@ -44,6 +58,8 @@ def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]
 
 
 def source_file(file: Path, root: Path) -> SourceFile:
+    if isinstance(file, S3Path):
+        return SourceFile(name=file_name(file, root), digest=file.version_digest())
     with _readable(file), file.open("rb") as opened:
         return SourceFile(name=file_name(file, root), digest=hashlib.file_digest(opened, "sha256").hexdigest())
 
@@ -55,7 +71,10 @@ def file_name(file: Path, root: Path) -> str:
 
 def sidecar(file: Path, name: str) -> Path | None:
     """The file called `name`, plain or compressed, beside `file`."""
-    return next((found for suffix in ("", *COMPRESSED) if (found := file.parent / f"{name}{suffix}").is_file()), None)
+    names = [f"{name}{suffix}" for suffix in ("", *COMPRESSED)]
+    if isinstance(file, S3Path):
+        return next(filter(None, map(file.beside, names)), None)
+    return next((found for each in names if (found := file.parent / each).is_file()), None)
 
 
 def read_json(path: Path) -> Any:
@@ -70,10 +89,62 @@ def read_json(path: Path) -> Any:
 @contextmanager
 def open_log(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed when it is gzip or Zstandard, whatever its name."""
-    with _readable(path), path.open("rb") as file:
-        magic = file.read(4)
-        file.seek(0)
-        yield _decompressed(file, magic)
+    with _readable(path), _opened(path) as file:
+        yield _decompressed(cast(BinaryIO, file), file.peek(4)[:4])
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    if isinstance(path, S3Path):
+        return io.BufferedReader(_Followed(path.open("rb"), path), _BUFFER_BYTES)
+    return io.BufferedReader(_Followed(path.open("rb", buffering=0), path), _BUFFER_BYTES)
+
+
+class BytesRead:
+    """How far each log file was read; what is read again counts once. `count` is of all of them."""
+
+    def __init__(self) -> None:
+        self._positions: dict[Path, int] = {}
+
+    @property
+    def count(self) -> int:
+        return sum(self._positions.values())
+
+    def reach(self, path: Path, position: int) -> None:
+        self._positions[path] = max(position, self._positions.get(path, 0))
+
+
+_bytes_read: ContextVar[BytesRead | None] = ContextVar("bytes_read", default=None)
+
+
+@contextmanager
+def following_bytes() -> Iterator[BytesRead]:
+    """What is read of log files inside."""
+    token = _bytes_read.set(followed := BytesRead())
+    try:
+        yield followed
+    finally:
+        _bytes_read.reset(token)
+
+
+class _Followed(io.RawIOBase):
+    """The bytes of a file, told to whoever follows."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file, self._path, self._position = file, path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._file.readinto(buffer)
+        self._position += count
+        if (followed := _bytes_read.get()) is not None:
+            followed.reach(self._path, self._position)
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def begins_as_json(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """The formats a log can be in, and the one seam through which all of them are read."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
 from agentgym.traces.importers.csv_rows import CSV_SUFFIXES, read_csv
-from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, log_files, source_file
+from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, file_bytes, log_files, source_file
 from agentgym.traces.importers.json_values import Value, read_values
 from agentgym.traces.importers.langfuse import looks_like_langfuse, read_langfuse
 from agentgym.traces.importers.mlflow_traces import looks_like_mlflow, read_mlflow
@@ -23,6 +23,7 @@ from agentgym.traces.importers.openai_responses import looks_like_openai_respons
 from agentgym.traces.importers.otlp import looks_like_otlp, read_otlp
 from agentgym.traces.importers.reading import Log
 from agentgym.traces.importers.record import Record, RejectedLine
+from agentgym.traces.importers.s3_path import log_path
 from agentgym.traces.importers.sgd import read_sgd
 from agentgym.traces.importers.sharegpt import has_marked_calls, looks_like_sharegpt, read_sharegpt
 from agentgym.traces.importers.sql import fingerprint_sql, looks_like_sql, read_sql
@@ -180,16 +181,22 @@ def import_traces(path: Path, format: TraceFormat, *, mapping: Path | None = Non
 
 def read_records(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> Iterator[Record | RejectedLine]:
     """The conversations as they were logged, in the trace's field names, before any check. mapping: what the columns of rows mean."""
-    asked = find_format(format)
-    files = log_files(path, asked.suffixes)
+    asked, root = find_format(format), log_path(path)
+    files = log_files(root, asked.suffixes)
     _refuse_wrong_format(files[0], asked)
-    yield from map(_writable, asked.read(Log(files=files, root=path, mapping=mapping)))
+    yield from map(_writable, asked.read(Log(files=files, root=root, mapping=mapping)))
+
+
+def log_bytes(path: Path, format: TraceFormat) -> int | None:
+    """How many bytes the files of a log have; None where they are not what is read, as with a database."""
+    asked, root = find_format(format), log_path(path)
+    return sum(map(file_bytes, log_files(root, asked.suffixes))) if asked.fingerprint is source_file else None
 
 
 def source_files(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> tuple[SourceFile, ...]:
     """Every file that traces came from with its digest, the mapping too. Raises InvalidInput when one is missing or cannot be read."""
-    asked = find_format(format)
-    files = tuple(asked.fingerprint(file, path) for file in log_files(path, asked.suffixes))
+    asked, root = find_format(format), log_path(path)
+    files = tuple(asked.fingerprint(file, root) for file in log_files(root, asked.suffixes))
     return files if mapping is None else (*files, source_file(mapping, mapping))
 
 
@@ -212,10 +219,9 @@ def _writable(record: Record | RejectedLine) -> Record | RejectedLine:
     if isinstance(record, RejectedLine):
         return record
     try:
-        orjson.dumps(record.fields, default=str)
+        return replace(record, json_bytes=len(orjson.dumps(record.fields, default=str)))
     except TypeError as error:
         return record.rejected(f"A conversation must be JSON that every parser reads; {error}.")
-    return record
 
 
 def _installed() -> Iterable[EntryPoint]:

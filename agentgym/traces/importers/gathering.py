@@ -16,6 +16,8 @@ from agentgym.traces.importers.record import RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation
 
 Made = TypeVar("Made")
+# Enough that the index of a hundred thousand conversations is looked up in memory.
+_CACHE_KIBIBYTES = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +35,7 @@ def gathered(parts: Iterable[Part | RejectedLine], convert: Callable[[list[Part]
     What was rejected before comes first. A key for which NotAConversation or InvalidInput is raised becomes one RejectedLine, where its
     first part is. Raises Unavailable when the temporary files have no room.
     """
-    # A database without a name lives in a temporary file that is gone when it is closed.
-    with _with_room(), closing(sqlite3.connect("")) as database:
+    with with_room(), closing(temporary_database()) as database:
         yield from _stored(parts, database)
         for group in _groups(database):
             if isinstance(group, RejectedLine):
@@ -85,12 +86,23 @@ def _converted(group: list[Part], convert: Callable[[list[Part]], Iterable[Made]
         yield group[0].place.rejected(str(error), group[0].key)
 
 
+def temporary_database() -> sqlite3.Connection:
+    """A database in a temporary file that is gone when it is closed, and of which memory holds little."""
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+        database.execute(f"PRAGMA {pragma}")
+    # Nobody else reads it, and nothing of it outlives us: one transaction for all.
+    database.execute("BEGIN")
+    return database
+
+
 @contextmanager
-def _with_room() -> Iterator[None]:
+def with_room() -> Iterator[None]:
+    """Tells what a temporary database says as Unavailable."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(
-            f"Conversations that are scattered over a log are gathered in temporary files; {error}. "
-            "Make room, or set TMPDIR to where there is some."
+            f"A log is gathered in temporary files where memory would not do; {error}. Make room, or set TMPDIR to where there is some."
         ) from error

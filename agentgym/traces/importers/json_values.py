@@ -88,11 +88,19 @@ def _lines(file: BinaryIO) -> Iterator[Value | Malformed]:
     while line := file.readline(MAX_VALUE_CHARACTERS):
         number += 1
         text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if len(line) == MAX_VALUE_CHARACTERS:
+        if len(line) == MAX_VALUE_CHARACTERS and not line.endswith(b"\n"):
             yield Malformed(line=number, problem=f"A conversation must fit {MAX_VALUE_CHARACTERS:,} bytes; this line does not.")
-            return
+            del line, text
+            _skip_line(file)
+            continue
         if text.strip():
             yield _parsed(text, number)
+
+
+def _skip_line(file: BinaryIO) -> None:
+    """What is left of a line, without holding it."""
+    while (rest := file.readline(CHUNK_CHARACTERS)) and not rest.endswith(b"\n"):
+        continue
 
 
 def _parsed(line: bytes, number: int) -> Value | Malformed:

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentgym.traces.importers.chat import read_tools
 from agentgym.traces.importers.gathering import Part, gathered
-from agentgym.traces.importers.openai_responses import function_tools, response_messages
+from agentgym.traces.importers.openai_responses import function_tools, response_messages, scope_of
 from agentgym.traces.importers.reading import Log, Place, read_each
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation, a_list, an_object, identifier, plain_tags
@@ -101,7 +101,7 @@ def _record(request: Part, answer: dict[str, Any], name: str | None) -> Record:
     return request.place.record(
         turns,
         conversation_id=name,
-        tools=read_tools(function_tools(body.get("tools"))),
+        tools=read_tools(scope_of([{**body, "output": answer.get("output")}]) if "input" in body else function_tools(body.get("tools"))),
         customer_id=identifier(body.get("safety_identifier") or body.get("user")),
         started_at=answer.get("created") or answer.get("created_at"),
         tags=plain_tags({"model": answer.get("model") or body.get("model"), **(metadata if isinstance(metadata, dict) else {})}),

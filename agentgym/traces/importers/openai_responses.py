@@ -4,10 +4,11 @@ A response that continues another (`previous_response_id`), or belongs to a `con
 conversation, in the order of the log. Reasoning is not speech and is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from agentgym.traces.importers.built_in_tools import built_in_messages, custom_tool, schemaless_tools
 from agentgym.traces.importers.chat import read_tools
 from agentgym.traces.importers.gathering import Part, gathered
 from agentgym.traces.importers.reading import Log, Place, read_each
@@ -15,7 +16,7 @@ from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation, a_list, an_object, identifier, objects, plain_tags
 from agentgym.traces.importers.turns import Turn, joined, read_turns
 
-_SILENT = ("reasoning", "mcp_list_tools")
+_SILENT = ("reasoning", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "compaction")
 
 
 def looks_like_openai_responses(value: Any) -> bool:
@@ -43,6 +44,19 @@ def response_messages(response: dict[str, Any]) -> list[Turn]:
 def function_tools(declarations: Any) -> list[dict[str, Any]]:
     """The declared tools that the caller runs; those that run at the provider have no schema."""
     return [tool for tool in objects(declarations, "The tools") if tool.get("type", "function") == "function"]
+
+
+def scope_of(responses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tools of responses that belong together: the declared ones, and beside them those that ran without a schema."""
+    first = function_tools(responses[0].get("tools"))
+    customs = [custom_tool(tool) for tool in objects(responses[0].get("tools"), "The tools") if tool.get("type") == "custom"]
+    items = [item for response in responses for name in ("input", "output") for item in _items(response.get(name))]
+    known = {str(tool.get("function", tool).get("name")) for tool in first if isinstance(tool.get("function", tool), dict)}
+    return [*first, *customs, *schemaless_tools(items, known)] if first or customs else []
+
+
+def _items(listed: Any) -> list[dict[str, Any]]:
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
 
 
 def _parts(begun: dict[str, str], value: Any, place: Place) -> Iterator[Part]:
@@ -81,7 +95,7 @@ def _conversation(parts: list[Part]) -> Iterator[Record]:
     yield parts[0].place.record(
         messages,
         conversation_id=_conversation_name(first) or identifier(first.get("id")),
-        tools=read_tools(function_tools(first.get("tools"))),
+        tools=read_tools(scope_of([part.value for part in parts])),
         customer_id=identifier(first.get("safety_identifier") or first.get("user")),
         started_at=first.get("created_at"),
         tags=plain_tags({"model": first.get("model"), **(metadata if isinstance(metadata, dict) else {})}),
@@ -107,6 +121,8 @@ def _message(item: dict[str, Any]) -> list[dict[str, Any]]:
         return [_call(call_id, item.get("name"), item.get("arguments")), {"role": "tool", "tool_call_id": call_id, "content": result}]
     if kind in _SILENT:
         return []
+    if (built_in := built_in_messages(item)) is not None:
+        return built_in
     raise NotAConversation(f"An item is a message, a call of a function, or its output; {kind!r} is none of them.")
 
 

@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry's conventions for generative AI, in OTLP's JSON.
 
 The messages are attributes of a span (`gen_ai.input.messages` and so on), attributes of an event of it, or, in the older form, one event
-for each message. A conversation is what bears one `gen_ai.conversation.id`, else one trace.
+for each message; events may be log records of their own. A conversation is what bears one `gen_ai.conversation.id`, else one trace.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ from typing import Any
 
 from agentgym.traces.importers.exchanges import answered, asked
 from agentgym.traces.importers.gathering import Part, gathered
+from agentgym.traces.importers.otlp_logs import told_records, with_records
+from agentgym.traces.importers.otlp_values import attributes_of
 from agentgym.traces.importers.reading import Log, Place, read_each
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.recorded_traces import (
@@ -19,18 +21,19 @@ from agentgym.traces.importers.recorded_traces import (
     seconds_of_nanoseconds,
     told,
 )
-from agentgym.traces.importers.shapes import NotAConversation, a_list, an_object, identifier, objects, parsed
+from agentgym.traces.importers.shapes import NotAConversation, an_object, identifier, objects, parsed
 from agentgym.traces.importers.turns import Turn
 
 _EVENT_ROLES = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")} | {"gen_ai.choice": "assistant"}
 
 
+_TOLD_OF_SPANS = ("traceId", "spanId", "name", "startTimeUnixNano", "endTimeUnixNano", "status")
 # What was said stands in attributes of these names, of a span or of an event that tells its details.
 _SYSTEM, _INPUT, _OUTPUT = "gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages"
 
 
 def looks_like_otlp(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("resourceSpans"), list)
+    return isinstance(value, dict) and any(isinstance(value.get(name), list) for name in ("resourceSpans", "resourceLogs"))
 
 
 def read_otlp(log: Log) -> Iterator[Record | RejectedLine]:
@@ -39,47 +42,34 @@ def read_otlp(log: Log) -> Iterator[Record | RejectedLine]:
 
 
 def gathered_traces(log: Log) -> Iterator[Part | RejectedLine]:
-    yield from gathered(read_each(log, _spans), _trace)
+    yield from gathered(read_each(log, _parts), _trace)
 
 
-def _spans(value: Any, place: Place) -> Iterator[Part]:
-    """The spans about models, agents and tools; what else a program traces is no conversation."""
+def _parts(value: Any, place: Place) -> Iterator[Part]:
+    """The spans and log records about models, agents and tools; what else a program tells is no conversation."""
     batch = an_object(value, "A batch of spans")
-    if "resourceSpans" not in batch:
-        raise NotAConversation("A batch of spans has resourceSpans; this has none.")
-    for resource in objects(batch["resourceSpans"], "The resourceSpans"):
+    if not ({"resourceSpans", "resourceLogs"} & batch.keys()):
+        raise NotAConversation("A batch of spans has resourceSpans, one of log records resourceLogs; this has neither.")
+    yield from _spans(batch, place)
+    yield from told_records(batch.get("resourceLogs"), place)
+
+
+def _spans(batch: dict[str, Any], place: Place) -> Iterator[Part]:
+    for resource in objects(batch.get("resourceSpans"), "The resourceSpans"):
         for scope in objects(resource.get("scopeSpans"), "The scopeSpans"):
             for span in objects(scope.get("spans"), "The spans"):
-                attributes = _attributes(span)
-                events = [(str(event.get("name")), _attributes(event)) for event in objects(span.get("events"), "The events of a span")]
+                attributes = attributes_of(span)
+                events = [(str(event.get("name")), attributes_of(event)) for event in objects(span.get("events"), "The events of a span")]
                 names: list[str] = [*attributes, *(name for name, _ in events)]
                 if any(name.startswith("gen_ai.") for name in names):
-                    told_of = {key: span.get(key) for key in ("traceId", "name", "startTimeUnixNano", "endTimeUnixNano", "status")}
+                    told_of = {key: span.get(key) for key in _TOLD_OF_SPANS}
                     key = identifier(span.get("traceId")) or str(place)
                     yield Part(key=key, place=place, value=told_of | {"attributes": attributes, "events": events})
 
 
-def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
-    pairs = objects(holder.get("attributes"), "The attributes")
-    return {str(pair.get("key")): _value(pair.get("value")) for pair in pairs}
-
-
-def _value(wrapped: Any) -> Any:
-    """The JSON of one of OTLP's values, which are objects that name their type."""
-    if not isinstance(wrapped, dict) or not wrapped:
-        return None
-    kind, value = next(iter(wrapped.items()))
-    if kind == "arrayValue" and isinstance(value, dict):
-        return [_value(item) for item in a_list(value.get("values"), "The values of an array")]
-    if kind == "kvlistValue" and isinstance(value, dict):
-        return _attributes({"attributes": value.get("values")})
-    is_number = kind == "intValue" and isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 19
-    return int(value) if is_number else value
-
-
 def _trace(parts: list[Part]) -> Iterator[Part]:
     """What the spans of one trace tell."""
-    spans = sorted((_Span(part.value) for part in parts), key=lambda span: span.began)
+    spans = sorted((_Span(span) for span in with_records([part.value for part in parts])), key=lambda span: span.began)
     turns, tools = told(
         [span.exchange() for span in spans if not span.is_tool], [span.run() for span in spans if span.is_tool and span.has_result]
     )

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.messages import Role
 from agentgym.traces.importers.files import read_json
@@ -25,10 +26,20 @@ _ROLES = get_args(Role)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+class OutcomeColumn(BaseModel):
+    """Where it stands how a conversation ended, and in which words. values: ours for each of theirs; null where it says nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    values: dict[str, Outcome | None]
+
+
 class Columns(BaseModel):
     """Which column holds what; None where no column does.
 
     tool_name, arguments, result: of a call.   order: what the rows of a conversation are sorted by, when not by how they come.
+    outcome: a column of our own words, or one with what its words mean.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,13 +53,14 @@ class Columns(BaseModel):
     result: str | None = None
     timestamp: str | None = None
     customer_id: str | None = None
-    outcome: str | None = None
+    outcome: str | OutcomeColumn | None = None
     satisfaction_score: str | None = None
     order: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(name for name in self.model_dump().values() if name is not None)
+        columns = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(column.column if isinstance(column, OutcomeColumn) else column for column in columns if column is not None)
 
 
 class RowMapping(BaseModel):
@@ -135,7 +147,7 @@ def _conversation(name: str, rows: list[Row], mapping: RowMapping) -> Record | R
         turns,
         conversation_id=name,
         customer_id=_last(ordered, columns.customer_id),
-        outcome=_last(ordered, columns.outcome),
+        outcome=_outcome(ordered, columns.outcome),
         satisfaction_score=_number(_last(ordered, columns.satisfaction_score)),
         started_at=moments[0] if moments else None,
         ended_at=moments[-1] if moments else None,
@@ -179,6 +191,14 @@ def _cell(row: Row, column: str | None) -> Any:
     """What stands in a column; None where nothing does."""
     value = row.cells.get(column) if column is not None else None
     return None if value == "" else value
+
+
+def _outcome(rows: Sequence[Row], told: str | OutcomeColumn | None) -> str | None:
+    """What is not among the values stays as it is, for validation to name."""
+    if not isinstance(told, OutcomeColumn):
+        return _last(rows, told)
+    said = _last(rows, told.column)
+    return told.values.get(said, said) if said is not None else None
 
 
 def _last(rows: Sequence[Row], column: str | None) -> str | None:
