@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from agentgym.tools import Tool
-from agentgym.traces.importers import Record
+from agentgym.traces.importers import Record, RejectedLine
 from agentgym.traces.importers.gathering import temporary_database, with_room
 from agentgym.traces.preparation import Item
 
@@ -57,5 +57,6 @@ class _Scopes:
         return pickle.dumps((replace(item, tools=()), number), protocol=5)
 
     def unpack(self, content: bytes) -> Item:
+        item: Item
         item, number = pickle.loads(content)
-        return item if number is None else replace(item, tools=self._tools[number])
+        return item if number is None or isinstance(item, RejectedLine) else replace(item, tools=self._tools[number])

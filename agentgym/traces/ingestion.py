@@ -46,7 +46,8 @@ def ingest(
 ) -> Ingestion:
     """Reads the source and writes its snapshot; nothing is written when it raises, as `load_validated` and `DatasetSnapshot.write` do.
 
-    make_redactor: one for each log, so that each has its own counts.   is_forgotten: as in `load_validated`.   processes: that read side by side; by default one for each core.
+    make_redactor: one for each log, so that each has its own counts.   is_forgotten: as in `load_validated`.
+    processes: that read side by side; by default one for each core.
     on_progress: told how many conversations were read so far, of both logs.
     """
     with ExitStack() as stack:
@@ -54,24 +55,24 @@ def ingest(
         chosen = (split or SplitConfig()) if source.held_out is None else None
         file = stack.enter_context(SnapshotFile(folder / "snapshot.parquet", split=chosen))
 
-        def validation(path: Path, limit: int | None = None) -> Validation:
+        def begin(path: Path, limit: int | None = None) -> Validation:
             redactor = make_redactor()
             return Validation(
                 path, source.format, mapping=source.mapping, limit=limit, redactor=redactor, is_forgotten=is_forgotten, processes=processes
             )
 
-        log = validation(source.path, source.limit)
+        log = begin(source.path, source.limit)
         _add(log, file, source.max_quarantined_share, on_progress)
         held_out = None
         if source.held_out is not None:
             read = log.report().read
-            held_out = validation(source.held_out)
+            held_out = begin(source.held_out)
             file.begin_held_out()
             _add(held_out, file, source.max_quarantined_share, lambda more: on_progress(read + more))
         balance = file.close(sources=files.files, held_out_sources=files.held_out_files)
         quarantine = folder / "quarantine.jsonl"
-        for validation in filter(None, (log, held_out)):
-            validation.quarantine.write(quarantine)
+        for judged in filter(None, (log, held_out)):
+            judged.quarantine.write(quarantine)
         return Ingestion(
             snapshot=store.write_file(folder / "snapshot.parquet", suffix=".parquet"),
             quarantine=store.write_file(quarantine, suffix=".quarantine.jsonl"),

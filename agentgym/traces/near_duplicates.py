@@ -108,7 +108,7 @@ def _hashed_words(trace: Trace, masks_values: bool) -> list[int]:
 
 
 class _Hashes(dict[str, int]):
-    """Numbers of the words that one side says; where values are masked, they are alike. The words of a log are few, and each is said often."""
+    """Numbers of the words that one side says; values that are masked are alike. The words of a log are few, each often said."""
 
     def __init__(self, speaker: str, masks_values: bool) -> None:
         self._speaker, self._masks_values = zlib.crc32(speaker.encode()), masks_values

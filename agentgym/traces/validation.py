@@ -113,7 +113,10 @@ def load_validated(
 
 
 class Validation:
-    """One pass over a log, batch by batch; memory holds a few batches, however long the log is."""
+    """One pass over a log, batch by batch; memory holds a few batches, however long the log is.
+
+    conversations_in_log: read so far, those that a limit does not draw too.
+    """
 
     def __init__(
         self,
@@ -132,7 +135,8 @@ class Validation:
         self.quarantine = Quarantine()
         self._path, self._redactor, self._processes = path, redactor, processes
         self._is_forgotten = is_forgotten
-        records = read_records(path, format, mapping=mapping)
+        self.conversations_in_log = 0
+        records = self._counted(read_records(path, format, mapping=mapping))
         self._items: Iterable[Item] = records if limit is None else drawn(records, limit)
         self._inspection, self._memory, self._miner, self._near_duplicates = Inspection(), Memory(), ToolMiner(), NearDuplicates()
         self._accepted = self._tool_calls = self._forgotten = 0
@@ -169,6 +173,11 @@ class Validation:
     @property
     def _read(self) -> int:
         return self._accepted + self.quarantine.count + self._forgotten
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            self.conversations_in_log += 1
+            yield item
 
     def _remaining(self) -> Iterator[Item]:
         return (item for item in self._items if not self._is_left_out(item.conversation_id))
