@@ -210,13 +210,12 @@ class _ObjectReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         from botocore.exceptions import BotoCoreError
-        from urllib3.exceptions import HTTPError
 
         broken: Exception | None = None
         for _ in range(MOST_BREAKS):
             try:
                 got = self._stream().read(len(buffer)) if self._position < self._found.size else b""
-            except (BotoCoreError, HTTPError, OSError) as error:
+            except (BotoCoreError, OSError) as error:
                 broken, self._body = error, None
                 continue
             if not got and self._position < self._found.size:

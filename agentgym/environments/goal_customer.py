@@ -150,6 +150,8 @@ class GoalCustomer:
 
     def _correction(self, calls: Sequence[ToolCall]) -> _Reply | None:
         """What the customer says of a call just made against what they told; only once of the same call."""
+        if not self._follows_record:
+            self._playhead.go_to_due()
         turn = self._playhead.turn
         unmade = [recorded for recorded in (turn.calls if turn else ()) if recorded.is_due and recorded in self._playhead.open_calls]
         for call in calls:

@@ -14,6 +14,8 @@ from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
 from agentgym.traces.matching import canonical
 
+# Shared by a word's forms: room and rooms, passenger and passengers.
+_STEM = 5
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -72,7 +74,7 @@ def _is_contradicted(fact: Fact, words: Words, errand: Errand, rivals: Sequence[
 
 def _counts_otherwise(name: str, value: str, words: Words) -> bool:
     """Whether a small number beside the argument's name is another one: `1 passenger` for two."""
-    for stem in (word[:5] for word in name_words(label(name)) if len(word) > 3):
+    for stem in (word.removesuffix("s")[:_STEM] for word in name_words(label(name)) if len(word) > 3):
         for near in re.findall(rf" (\S+ {re.escape(stem)}\w*(?: \S+)?) ", plain(words.text)):
             numbers = {meant for meant in Words(text=near, today=words.today, read=words.read).meant if meant.isdecimal()}
             if numbers and value not in numbers:

@@ -101,8 +101,11 @@ def what_is_asked(words: str, tools: Sequence[Tool], cues: Cues, *, known: Colle
     asking = " ".join(sentence for sentence in sentences(words.lower()) if is_question(sentence))
     described = {name: str(schema.get("description", "")) for tool in tools for name, schema in tool.properties.items()}
     chances = {name: _chance(name, described.get(name, ""), asking, cues) for name in dict.fromkeys((*known, *described))}
+    named = {name: chance for name, chance in chances.items() if chance is not None and chance >= _SURE}
+    # A question word tells only where no other word does: "how many stars" asks for no rooms.
+    guessed = () if named else (name for name, chance in chances.items() if chance is None and _is_sought(name, asking))
     return Asked(
-        names=tuple(sorted((name for name, chance in chances.items() if chance >= _SURE), key=lambda name: -chances[name])),
+        names=(*sorted(named, key=lambda name: -named[name]), *guessed),
         is_question=True,
         is_offer=is_yes_or_no(asking),
         is_about_more=bool(_ANYTHING_ELSE.search(asking)),
@@ -121,8 +124,11 @@ def is_alike(question: str, other: str) -> bool:
     return bool(left | right) and 2 * len(left & right) >= len(left | right)
 
 
-def _chance(name: str, description: str, asking: str, cues: Cues) -> float:
-    """How sure it is that the question asks for the argument; by its name and description where nothing was learned of it."""
+def _chance(name: str, description: str, asking: str, cues: Cues) -> float | None:
+    """How sure it is that the question asks for the argument, 0–1: by its name, by what was learned of it, else by its description.
+
+    None where none of these tells.
+    """
     said = set(plain(asking).split())
     if said.issuperset(name_words(_last(name))):
         return 1.0
@@ -131,10 +137,13 @@ def _chance(name: str, description: str, asking: str, cues: Cues) -> float:
         return learned
     # Words of up to three letters hold a sentence together and name nothing.
     described = {word for word in plain(description).split() if len(word) > 3}
-    if described and 2 * len(described & said) >= len(described):
-        return 0.9
+    return 0.9 if described and 2 * len(described & said) >= len(described) else None
+
+
+def _is_sought(name: str, asking: str) -> bool:
+    """Whether the question word is after what the argument is called."""
     sought = set().union(*(names for cue, names in _SOUGHT.items() if re.search(rf"\b{cue}\b", asking)))
-    return 0.6 if sought.intersection(name_words(_last(name))) else 0.0
+    return not sought.isdisjoint(name_words(_last(name)))
 
 
 def _question_words(question: str) -> frozenset[str]:

@@ -171,9 +171,10 @@ def _read_bytes(pipe: IO[bytes] | None) -> bytes:
 def _dumped(made: Any) -> bytes:
     try:
         return pickle.dumps(made, protocol=5)
-    except Exception:
+    except Exception as error:
         # An error with something in it that does not travel is told in words.
-        return pickle.dumps(ContractBroken(f"Batches are prepared without an error; one gave {made!r}. Report the log's shape."))
+        broken = ContractBroken(f"Batches are prepared without an error; one gave {made!r}: {error}. Report the log's shape.")
+        return pickle.dumps(broken)
 
 
 def _close(pipe: IO[bytes]) -> None:

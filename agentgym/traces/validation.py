@@ -199,7 +199,7 @@ class Validation:
         seen = [observed(prepared, row, tools[prepared.numbers[row]]) for row in rows]
         self._count(prepared, rows, seen)
         is_whole = len(rows) == len(prepared.numbers)
-        return Accepted(rows=prepared.rows if is_whole else prepared.rows.take(rows), observed=seen)
+        return Accepted(rows=prepared.rows if is_whole else prepared.rows.take(pa.array(rows, pa.int64())), observed=seen)
 
     def _reasons(self, prepared: Prepared) -> dict[int, Sequence[str]]:
         """Why each conversation that is kept out is, by its number in the batch: the rules it breaks, else what its types are not."""

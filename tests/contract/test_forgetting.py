@@ -287,7 +287,12 @@ class Killed(BaseException):
 # A tombstone, marks on two versions, a snapshot, a pack and a report written, the same three deleted, the tombstone again.
 @pytest.mark.parametrize("effect", range(1, 11))
 def test_a_removal_that_was_cut_off_is_completed_by_another(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, effect: int) -> None:
-    effects = [(type(workspace.store), "write"), (type(workspace.store), "delete"), (ForgottenConversations, "keep")]
+    effects = [
+        (type(workspace.store), "write"),
+        (type(workspace.store), "write_file"),
+        (type(workspace.store), "delete"),
+        (ForgottenConversations, "keep"),
+    ]
     counter = itertools.count(1)
 
     def cut(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -322,8 +327,8 @@ def test_kill_9_in_the_middle_leaves_what_a_second_run_completes(workspace: Work
     assert SECRET_WORDS not in workspace.everything()
 
 
-def test_a_bucket_keeps_no_version_of_what_was_deleted(in_bucket: Settings, tmp_path: Path) -> None:
-    workspace = Workspace(in_bucket, write_log(tmp_path / "log.jsonl"))
+def test_a_bucket_keeps_no_version_of_what_was_deleted(in_bucket: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    workspace = Workspace(in_bucket, write_log(tmp_path_factory.mktemp("logs") / "log.jsonl"))
     assert isinstance(workspace.store, S3Store)
     workspace.forget()
     assert SECRET_WORDS not in workspace.everything()

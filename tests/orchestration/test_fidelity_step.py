@@ -24,7 +24,7 @@ def conversation(number: int, price_of: Callable[[int], int]) -> dict[str, Any]:
     return {
         "conversation_id": f"c{number}",
         "messages": [
-            {"role": "user", "content": f"What does product {product} cost?"},
+            {"role": "user", "content": f"Customer {number} here: what does product {product} cost?"},
             {"role": "assistant", "tool_calls": [{"name": "get_price", "arguments": {"product": product}}]},
             {"role": "tool", "name": "get_price", "result": {"cents": price_of(product)}},
             {"role": "assistant", "content": "There you are."},

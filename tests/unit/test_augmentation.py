@@ -94,7 +94,7 @@ def test_copies_that_say_the_same_again_are_dropped() -> None:
     [
         ("I am looking for a hotel.", "I'm searching for a hotel."),
         ("If it rains, I would like a taxi.", "I'd like a taxi if it rains."),
-        ("Can you do not disturb me please now.", "Could you don't disturb me please now."),
+        ("Can you do not disturb me please now.", "Could you don't disturb me now."),
         ("That is what it is.", "That's what it is."),
         ("Rome.", "Rome."),
     ],

@@ -110,8 +110,8 @@ def test_the_goal_is_the_first_words_and_the_last_errand_is_leave_taking() -> No
 
 
 def test_patience_is_the_longest_wait_of_the_record_and_at_least_the_floor() -> None:
-    """Four turns tell nothing new and get nothing done."""
-    waiting = [message for _ in range(4) for message in (assistant("One moment."), user("Well?"))]
+    """Five turns tell nothing new; after the fifth something is done."""
+    waiting = [message for _ in range(5) for message in (assistant("One moment."), user("Well?"))]
     messages = (user("A hotel in Rome."), *waiting, assistant("", FIND))
     assert known(*messages).patience_turns == 4
     assert profile_of(TRACE.model_copy(update={"messages": messages}), patience_floor=6).patience_turns == 6
