@@ -4,7 +4,9 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -42,29 +44,31 @@ PROGRAMS = programs()
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A server of its own on loopback, run by somebody who is not root, which Postgres asks for."""
     if PROGRAMS is None:
         pytest.skip("Postgres is not installed here (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not in pytest's folder: its parents belong to us alone, and become so again with every session that starts beside this one.
+    with TemporaryDirectory(prefix="agentgym-postgres-") as folder:
+        yield from _served(PROGRAMS, Path(folder))
+
+
+def _served(programs: Path, folder: Path) -> Iterator[str]:
     owner = _owner()
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_uid == os.getuid() and owner is not None and parent != Path(parent.anchor):
-            os.chmod(parent, parent.stat().st_mode | 0o011)
     if owner is not None:
         shutil.chown(folder, owner)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    run = {"check": True, "capture_output": True, "user": owner, "cwd": "/"}
-    subprocess.run([PROGRAMS / "initdb", "-D", folder / "data", "-U", "agentgym", "-A", "trust"], **run)  # type: ignore[call-overload]
+    run = partial(subprocess.run, check=True, capture_output=True, user=owner, cwd="/")
+    run([programs / "initdb", "-D", folder / "data", "-U", "agentgym", "-A", "trust"])
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [PROGRAMS / "pg_ctl", "-D", folder / "data", "-w"]
-    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **run)  # type: ignore[call-overload]
+    control = [programs / "pg_ctl", "-D", folder / "data", "-w"]
+    run([*control, "-o", options, "-l", folder / "log", "start"])
     try:
         yield f"postgresql+psycopg://agentgym@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*control, "-m", "fast", "stop"], **run)  # type: ignore[call-overload]
+        run([*control, "-m", "fast", "stop"])
 
 
 def _owner() -> str | None:
