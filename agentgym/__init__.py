@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentgym.scenarios.registry import ScenarioRegistry
     from agentgym.scenarios.scenario import Scenario
+    from agentgym.trace_environment import create_environment
     from agentgym.training.config import TrainingConfig
     from agentgym.training.result import TrainingMetrics, TrainingResult
     from agentgym.training.trained_agent import TrainedAgent
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingMetrics",
     "TrainingResult",
     "__version__",
+    "create_environment",
 ]
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "TrainingConfig": "agentgym.training.config",
     "TrainingMetrics": "agentgym.training.result",
     "TrainingResult": "agentgym.training.result",
+    "create_environment": "agentgym.trace_environment",
 }
 
 

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     endpoint_port: int = Field(default=8000, ge=1, le=65535)
     endpoint_replicas: int = Field(default=1, ge=1, le=1000)
     api_key: SecretStr | None = None
+    llm_base_url: str | None = Field(default=None, min_length=1)
+    llm_api_key: SecretStr | None = None
+    llm_model: str | None = Field(default=None, min_length=1)
     ray_address: str | None = Field(default=None, validation_alias=AliasChoices("AGENTGYM_RAY_ADDRESS", "RAY_ADDRESS"))
     torch_threads: int = Field(default=1, ge=1, le=256)
     model_downloads: bool = False

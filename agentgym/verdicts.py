@@ -13,6 +13,7 @@ Evidence = Literal["play", "next_call"]
 CheckOutcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["promote", "refuse", "inconclusive"]
 LiveVerdict = Literal["ship", "stop", "keep_running"]
+AuditVerdict = Literal["sound", "refuse", "inconclusive"]
 
 
 class _Value(BaseModel):
@@ -130,10 +131,57 @@ class PromotionDecision(_Value):
         return _in_words(self.checks)
 
 
+class PaidPlayer(_Value):
+    """What one player of an audit was paid for a case.   terms: means by term, which add up to the reward's."""
+
+    role: Literal["floor", "adversary", "honest"]
+    reward: Estimate
+    terms: dict[str, float]
+
+
+class RewardAudit(_Value):
+    """Whether a reward pays for honest work only, with every check that was made.
+
+    The verdict follows from the checks and cannot be set: one failed check refuses, one inconclusive check leaves it open.
+    players: by name; empty where there was too little to play.   floor: the name of the best one without skill.
+    """
+
+    scenario: str
+    case_set_digest: str
+    cases: int
+    seed: int
+    players: dict[str, PaidPlayer]
+    floor: str | None
+    checks: tuple[Check, ...] = Field(min_length=1)
+    criteria: dict[str, JsonValue]
+
+    @property
+    def verdict(self) -> AuditVerdict:
+        outcomes = {check.outcome for check in self.checks}
+        if "failed" in outcomes:
+            return "refuse"
+        return "inconclusive" if "inconclusive" in outcomes else "sound"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every check in words, those that stand against the reward first."""
+        return _in_words(self.checks)
+
+
 class WaivedLiveTest(_Value):
     """Leave to promote on an offline verdict alone; the registry's history keeps the reason."""
 
     reason: str = Field(min_length=1)
+
+
+class WaivedFidelity(_Value):
+    """Leave to train in an environment that fell below the bar; the registry's history keeps the reason.
+
+    failed: the checks that it failed, in words.
+    """
+
+    reason: str = Field(min_length=1)
+    failed: tuple[str, ...] = Field(min_length=1)
 
 
 class Arm(_Value):

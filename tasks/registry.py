@@ -3,7 +3,7 @@
 from agentgym.registry import Lineage, ModelRegistry, ModelVersion
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef
-from agentgym.verdicts import ABTestReport, PromotionDecision, WaivedLiveTest
+from agentgym.verdicts import ABTestReport, PromotionDecision, WaivedFidelity, WaivedLiveTest
 from tasks.artifacts import read_value
 from tasks.caching import code_digest
 from tasks.step import step
@@ -11,15 +11,24 @@ from tasks.step import step
 
 @step
 def register_version(
-    agent: str, checkpoint: ArtifactRef, snapshot: ArtifactRef, pack: ArtifactRef, description: str, settings: Settings
+    agent: str,
+    checkpoint: ArtifactRef,
+    snapshot: ArtifactRef,
+    pack: ArtifactRef,
+    description: str,
+    settings: Settings,
+    fidelity: ArtifactRef | None = None,
+    waived_fidelity: WaivedFidelity | None = None,
 ) -> ModelVersion:
-    """The registered version of this checkpoint."""
+    """The registered version of this checkpoint.   fidelity: of the environment it was trained in, where it was trained in one."""
     lineage = Lineage(
         snapshot_digest=snapshot.digest,
         snapshot_uri=snapshot.uri,
         pack_digest=pack.digest,
         pack_uri=pack.uri,
         code_version=code_digest()[:12],
+        fidelity_digest=fidelity.digest if fidelity else None,
+        waived_fidelity=waived_fidelity.reason if waived_fidelity else None,
     )
     return open_registry(agent, settings).register(checkpoint, lineage=lineage, description=description)
 
@@ -48,10 +57,12 @@ def bootstrap_champion(agent: str, version: ModelVersion, reason: str, settings:
 
 
 @step
-def promote_version(agent: str, decision: ArtifactRef, waive_live_test: str | None, settings: Settings) -> ModelVersion:
+def promote_version(
+    agent: str, decision: ArtifactRef, waive_live_test: str | None, settings: Settings, waived_fidelity: WaivedFidelity | None = None
+) -> ModelVersion:
     """Makes the accepted version challenger, and champion when the live test is waived with a reason."""
     registry, verdict = open_registry(agent, settings), read_value(decision, PromotionDecision, settings)
-    challenger = registry.promote_challenger(verdict)
+    challenger = registry.promote_challenger(verdict, waived_fidelity=waived_fidelity)
     if waive_live_test is None:
         return challenger
     return registry.promote_without_live_test(verdict, WaivedLiveTest(reason=waive_live_test))

@@ -1,5 +1,6 @@
 """From a snapshot to cases that can be played."""
 
+from agentgym.scenarios.edge_cases.making import with_edge_cases
 from agentgym.scenarios.from_traces import RECORDED, make_recorded_pack
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import load_world
@@ -14,7 +15,7 @@ from tasks.step import cached_step
 @cached_step
 def synthesize_scenario(snapshot: ArtifactRef, scenario: str, settings: Settings) -> ArtifactRef:
     """The pack of cases behind the traces: of the world of this name, or `recorded`, made from the traces themselves."""
-    return write_pack(_make_pack(read_snapshot(snapshot, settings), scenario), settings)
+    return write_pack(with_edge_cases(_make_pack(read_snapshot(snapshot, settings), scenario)), settings)
 
 
 def _make_pack(snapshot: DatasetSnapshot, scenario: str) -> ScenarioPack:

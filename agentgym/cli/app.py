@@ -2,15 +2,30 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from agentgym import __version__
-from agentgym.cli.options import given
-from agentgym.errors import InvalidInput
-from agentgym.traces.importers import TraceFormat
+from agentgym.cli.commands import ab, keys, models, scenarios, traces
+from agentgym.cli.options import (
+    Agent,
+    BaseModel,
+    Customer,
+    Episodes,
+    Format,
+    Json,
+    Limit,
+    MappingFile,
+    Method,
+    Policy,
+    Redact,
+    Seed,
+    WaiveAudit,
+    given,
+)
+from agentgym.errors import AgentGymError, InvalidInput
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,31 +33,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Improve a tool-using agent from its own conversations, and prove every improvement.",
 )
-models_app = typer.Typer(no_args_is_help=True, help="The registered versions of an agent.")
-scenarios_app = typer.Typer(no_args_is_help=True, help="The worlds an agent can be trained in.")
-traces_app = typer.Typer(no_args_is_help=True, help="Conversation logs.")
-ab_app = typer.Typer(no_args_is_help=True, help="Live tests: two versions, real customers, a verdict.")
-keys_app = typer.Typer(no_args_is_help=True, help="Who may ask the endpoint.")
-app.add_typer(models_app, name="models")
-app.add_typer(ab_app, name="ab")
-app.add_typer(keys_app, name="keys")
-app.add_typer(scenarios_app, name="scenarios")
-app.add_typer(traces_app, name="traces")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output; everything else goes to standard error.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything random.")]
-Agent = Annotated[str, typer.Option(help="Name of the agent in the model registry.")]
-Traces = Annotated[Path, typer.Option(help="A log file or a folder of them; .gz too.")]
-Format = Annotated[TraceFormat, typer.Option("--format", help="jsonl (trace schema or OpenAI chat), openai, or sgd.")]
-Method = Annotated[str | None, typer.Option(help="How it learns: flow_grpo, sft, rft, dpo or distill; flow_grpo.")]
-Policy = Annotated[str | None, typer.Option(help="What learns: planner or causal_lm; planner.")]
-BaseModel = Annotated[str | None, typer.Option(help="For causal_lm: tiny, a folder, or a name on the hub.")]
-Episodes = Annotated[
-    int | None, typer.Option("--episodes", "-e", help="Rollouts to learn from; left out, as many as reach the target. 50 teach nothing.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Use only so many conversations, drawn from the whole log; equal limits draw the same.")
-]
+app.add_typer(models.app, name="models")
+app.add_typer(scenarios.app, name="scenarios")
+app.add_typer(traces.app, name="traces")
+app.add_typer(ab.app, name="ab")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)
@@ -89,6 +84,7 @@ def train(
     gpu: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps; auto.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Start from `champion`, a version, or the folder of a run.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Who is distilled: `champion`, a version, or the folder of a run.")] = None,
+    waive_audit: WaiveAudit = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Go on with a run that was interrupted, as it was configured.")
     ] = None,
@@ -112,6 +108,7 @@ def train(
         "policy": policy,
         "base_model": base_model,
         "gpu": gpu,
+        "waive_audit": waive_audit,
     }
     run_train(
         {named for named in (name, scenario) if named},
@@ -173,9 +170,10 @@ def info(json: Json = False) -> None:
 @app.command()
 def improve(
     traces: Annotated[
-        Path | None, typer.Option(help="A log file or a folder of them; .gz too. Left out: the conversations that were served.")
+        Path | None, typer.Option(help="A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.")
     ] = None,
     format: Format = "jsonl",
+    mapping: MappingFile = None,
     held_out: Annotated[Path | None, typer.Option(help="Other traces to judge on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` makes one from them.")] = "recorded",
@@ -185,15 +183,20 @@ def improve(
     base_model: BaseModel = None,
     seed: Seed = 0,
     agent: Agent = "agent",
+    redact: Redact = True,
+    waive_audit: WaiveAudit = None,
     waive_live_test: Annotated[str | None, typer.Option(metavar="REASON", help="Make an accepted version champion at once.")] = None,
+    waive_fidelity: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Train in an environment that answers otherwise than the log; it is refused else.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Learn from conversation logs and put the result before the gate. Ends with 4 when the answer is no or not yet."""
     from agentgym.cli.improve import run_improve
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, held_out=held_out, limit=limit) if traces else None
-    asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model}
+    source = TraceSource(path=traces, format=format, mapping=mapping, held_out=held_out, limit=limit, redact=redact) if traces else None
+    asked = {"episodes": episodes, "method": method, "policy": policy, "base_model": base_model, "waive_audit": waive_audit}
     run_improve(
         source,
         scenario=scenario,
@@ -201,6 +204,7 @@ def improve(
         seed=seed,
         agent=agent,
         waive_live_test=waive_live_test,
+        waive_fidelity=waive_fidelity,
         is_json=json,
     )
 
@@ -210,8 +214,11 @@ def evaluate(
     version: Annotated[str, typer.Argument(help="A version number, or @champion, @challenger, @previous.")],
     traces: Annotated[Path | None, typer.Option(help="Traces to judge on.")] = None,
     format: Format = "jsonl",
+    mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world to play in; `recorded` asks for the recorded next calls.")] = "recorded",
+    customer: Customer = None,
+    redact: Redact = True,
     cases: Annotated[int, typer.Option(min=2, help="Fresh cases to play when no traces are given.")] = 200,
     seed: Seed = 0,
     agent: Agent = "agent",
@@ -221,8 +228,53 @@ def evaluate(
     from agentgym.cli.evaluate import run_evaluate
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, limit=limit) if traces else None
-    run_evaluate(version, source, scenario=scenario, cases=cases, seed=seed, agent=agent, is_json=json)
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact) if traces else None
+    run_evaluate(version, source, scenario=scenario, customer=customer, cases=cases, seed=seed, agent=agent, is_json=json)
+
+
+@app.command()
+def synthesize(
+    traces: Annotated[Path, typer.Option(help="The log to make more of.")],
+    out: Annotated[Path, typer.Option(help="Where it is written: traces as JSON lines (.gz too), with --edge a pack of cases.")],
+    edge: Annotated[bool, typer.Option("--edge", help="Cases in which one thing goes wrong, with what is right then known.")] = False,
+    augment: Annotated[
+        float | None, typer.Option(metavar="COPIES", help="Copies of each training conversation: 1, or 0.5 for every second one.")
+    ] = None,
+    mapping_file: Annotated[
+        Path | None,
+        typer.Option("--mapping", help="Move the log to another business: the file that says what is called how there."),
+    ] = None,
+    per_kind: Annotated[int, typer.Option(min=1, max=10_000, help="Edge cases of each kind.")] = 20,
+    paraphrase: Annotated[float, typer.Option(min=0, max=1, help="Share of the rephrasings that fit, in copies.")] = 0.5,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of words mistyped, and of messages in a hurry, in copies.")] = 0.05,
+    version: Annotated[str | None, typer.Option(help="Play the edge cases with this version, to say how hard they are.")] = None,
+    format: Format = "jsonl",
+    columns: Annotated[Path | None, typer.Option(help="For rows of a table: the JSON file that says what its columns mean.")] = None,
+    limit: Limit = None,
+    scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` for any other.")] = "recorded",
+    redact: Redact = True,
+    seed: Seed = 0,
+    agent: Agent = "agent",
+    json: Json = False,
+) -> None:
+    """Make more of a log: edge cases, copies for training, or the same conversations in another business."""
+    from agentgym.cli.synthesize import run_synthesize
+    from agentgym.traces.source import TraceSource
+
+    source = TraceSource(path=traces, format=format, mapping=columns, limit=limit, redact=redact)
+    asked = {"copies": augment, "paraphrase": paraphrase, "noise": noise, "seed": seed}
+    run_synthesize(
+        source,
+        out=out,
+        mapping=mapping_file,
+        augmentation=asked if augment is not None else None,
+        edge_cases=per_kind if edge else None,
+        reference=version,
+        scenario=scenario,
+        seed=seed,
+        agent=agent,
+        is_json=json,
+    )
 
 
 @app.command()
@@ -253,151 +305,6 @@ def chat(
     from agentgym.cli.chat import run_chat
 
     run_chat(agent=agent, url=url, scenario=scenario, case=case, is_json=json)
-
-
-@keys_app.command("create")
-def keys_create(name: Annotated[str, typer.Argument(help="Whose key it is.")], json: Json = False) -> None:
-    """A new key, shown once."""
-    from agentgym.cli.serve import create_key
-
-    create_key(name, is_json=json)
-
-
-@keys_app.command("list")
-def keys_list(json: Json = False) -> None:
-    """Every key by name and beginning; keys themselves are not kept."""
-    from agentgym.cli.serve import list_keys
-
-    list_keys(is_json=json)
-
-
-@keys_app.command("revoke")
-def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key ends.")], json: Json = False) -> None:
-    """End a key."""
-    from agentgym.cli.serve import revoke_key
-
-    revoke_key(name, is_json=json)
-
-
-Weights = Annotated[str, typer.Option(metavar="JSON", help='Share of customers by version, such as \'{"1": 0.9, "2": 0.1}\'.')]
-
-
-@ab_app.command("start")
-def ab_start(
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON", help='Share by version, such as \'{"1": 0.9, "2": 0.1}\'; by default champion and challenger, half each.'
-        ),
-    ] = None,
-    min_customers: Annotated[int, typer.Option(min=2, help="With an outcome, in each arm, before anything is concluded.")] = 100,
-    max_customers: Annotated[int | None, typer.Option(min=2, help="Stop undecided at so many in both arms.")] = None,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Split live traffic between the champion and another version."""
-    from agentgym.cli.ab import start_test
-
-    start_test(weights, min_customers=min_customers, max_customers=max_customers, agent=agent, is_json=json)
-
-
-@ab_app.command("status")
-def ab_status(agent: Agent = "agent", json: Json = False) -> None:
-    """What live traffic says so far. Ends with 0 when it says ship, with 4 when it says no or not yet."""
-    from agentgym.cli.ab import show_status
-
-    show_status(agent=agent, is_json=json)
-
-
-@ab_app.command("ramp")
-def ab_ramp(weights: Weights, agent: Agent = "agent", json: Json = False) -> None:
-    """Give the versions of the running test other shares; open conversations stay where they began."""
-    from agentgym.cli.ab import ramp_test
-
-    ramp_test(weights, agent=agent, is_json=json)
-
-
-@ab_app.command("stop")
-def ab_stop(
-    ship: Annotated[bool, typer.Option("--ship", help="Make the treatment champion; refused unless the verdict says so.")] = False,
-    drain: Annotated[bool, typer.Option("--drain", help="Let open conversations finish on the version they began with.")] = False,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """End the running test: the champion stays, or with --ship and a verdict for it, the treatment takes its place."""
-    from agentgym.cli.ab import stop_test
-
-    stop_test(is_shipping=ship, is_draining=drain, agent=agent, is_json=json)
-
-
-@models_app.command("list")
-def models_list(agent: Agent = "agent", json: Json = False) -> None:
-    """The registered versions and which is champion, challenger, previous."""
-    from agentgym.cli.models import list_models
-
-    list_models(agent=agent, is_json=json)
-
-
-@models_app.command("history")
-def models_history(agent: Agent = "agent", json: Json = False) -> None:
-    """What was champion when, and why."""
-    from agentgym.cli.models import show_history
-
-    show_history(agent=agent, is_json=json)
-
-
-@models_app.command("upstream")
-def models_upstream(
-    base_url: Annotated[str, typer.Option(help="What stands before /chat/completions, such as https://host/v1.")],
-    model: Annotated[str, typer.Option(help="The model's name there.")],
-    key_env: Annotated[str | None, typer.Option(metavar="VAR", help="Name of the environment variable that holds the key.")] = None,
-    as_champion: Annotated[str | None, typer.Option(metavar="REASON", help="Make it champion, until a verdict makes another.")] = None,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Register what you run today, an agent behind an OpenAI-compatible address, as a version."""
-    from agentgym.cli.models import register_upstream
-
-    register_upstream(base_url, model, key_env=key_env, as_champion=as_champion, agent=agent, is_json=json)
-
-
-@models_app.command("rollback")
-def models_rollback(
-    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")],
-    drain: Annotated[bool, typer.Option("--drain", help="Open conversations finish where they are; else they move at once.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back the rollback that was the last change.")] = False,
-    agent: Agent = "agent",
-    json: Json = False,
-) -> None:
-    """Make the previous champion champion again, traffic included; run again it changes nothing."""
-    from agentgym.cli.models import roll_back
-
-    roll_back(agent=agent, reason=reason, is_draining=drain, is_undo=undo, is_json=json)
-
-
-@scenarios_app.command("list")
-def scenarios_list(json: Json = False) -> None:
-    """The registered scenarios."""
-    from agentgym.cli.scenarios import list_scenarios
-
-    list_scenarios(is_json=json)
-
-
-@scenarios_app.command("show")
-def scenarios_show(name: str, json: Json = False) -> None:
-    """A scenario's tools and success criteria."""
-    from agentgym.cli.scenarios import show_scenario
-
-    show_scenario(name, is_json=json)
-
-
-@traces_app.command("validate")
-def traces_validate(traces: Annotated[Path, typer.Argument()], format: Format = "jsonl", limit: Limit = None, json: Json = False) -> None:
-    """Check a log, and say what would be quarantined and why. Nothing is written."""
-    from agentgym.cli.traces import validate_log
-    from agentgym.traces.source import TraceSource
-
-    validate_log(TraceSource(path=traces, format=format, limit=limit), is_json=json)
 
 
 @app.command()
@@ -431,17 +338,23 @@ def doctor(agent: Agent = "agent", json: Json = False) -> None:
 
 
 def main() -> None:
-    """The entry point: what typer itself refuses is told like every other bad input."""
+    """The entry point: what is refused before a command begins is told like every other bad input."""
     try:
         sys.exit(app(standalone_mode=False))
+    except AgentGymError as error:
+        _refuse(error)
     except TyperException as error:
-        from agentgym.cli.console import Screen
-        from agentgym.cli.session import report_error
-
         # Without a message it is a group of commands called alone, which has printed its help.
-        if str(error):
-            rule = getattr(error, "format_message", error.__str__)()
-            asked = getattr(getattr(error, "ctx", None), "command_path", None) or "agentgym"
-            refusal = InvalidInput(f"{rule.rstrip('.?')}{'?' if rule.endswith('?') else '.'} `{asked} --help` tells what can be asked.")
-            report_error(Screen(is_json="--json" in sys.argv), refusal)
-        sys.exit(InvalidInput.exit_code)
+        if not str(error):
+            sys.exit(InvalidInput.exit_code)
+        rule = getattr(error, "format_message", error.__str__)()
+        asked = getattr(getattr(error, "ctx", None), "command_path", None) or "agentgym"
+        _refuse(InvalidInput(f"{rule.rstrip('.?')}{'?' if rule.endswith('?') else '.'} `{asked} --help` tells what can be asked."))
+
+
+def _refuse(error: AgentGymError) -> NoReturn:
+    from agentgym.cli.console import Screen
+    from agentgym.cli.session import report_error
+
+    report_error(Screen(is_json="--json" in sys.argv), error)
+    sys.exit(error.exit_code)

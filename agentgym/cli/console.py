@@ -9,6 +9,7 @@ import orjson
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 
 class Screen:
@@ -22,7 +23,7 @@ class Screen:
     def show(self, *renderables: RenderableType) -> None:
         for renderable in renderables:
             # A line stays one line where it is read by a program, or copied: terminals break it themselves.
-            self._people.print(renderable, soft_wrap=isinstance(renderable, str))
+            self._people.print(renderable, soft_wrap=isinstance(renderable, str | Text))
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """The command's result as JSON, once, when JSON was asked for."""

@@ -36,6 +36,8 @@ MOST_CUSTOMERS_OF_LANGUAGE = 600
 # Pays for wrong calls and for customers lost: what a mistyped sign does to a reward.
 CORRUPTED_REWARD = RewardWeights(resolved=-5.0, unresolved=10.0, correct_call=-20.0, wrong_call=10.0, satisfaction=-5.0)
 
+AUDIT_WAIVER = "The demo shows that the gate stands also where somebody trains by it all the same."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
@@ -97,8 +99,8 @@ class _Story:
             self._write_logs()
         with self._stage("improve", "2  Imitation becomes champion; on-policy training has to beat it"):
             self.improved = self._improve(self.training)
-        with self._stage("corrupted_reward", "3  The same training on a corrupted reward: the gate must say no"):
-            few = {"episodes": self.corrupted_episodes, "num_env_runners": 0}
+        with self._stage("corrupted_reward", "3  The same training on a corrupted reward: its audit says no; waived, the gate must say no"):
+            few = {"episodes": self.corrupted_episodes, "num_env_runners": 0, "waive_audit": AUDIT_WAIVER}
             self.corrupted = self._improve(TrainingConfig.suited_to(SCENARIO, **self.learner, reward=CORRUPTED_REWARD, **few))
         if self.improved.gate.promote:
             self._go_live()
@@ -107,10 +109,13 @@ class _Story:
 
     @property
     def is_as_told(self) -> bool:
-        """Whether the second version became champion, the third and one that is no better did not, and no request failed."""
+        """Whether the second version became champion, the third and one that is no better did not, and no request failed; and whether
+        the audits told the two rewards apart."""
+        audits = [improvement.audit.verdict for improvement in (self.improved, self.corrupted) if improvement.audit is not None]
         verdicts = [self.live[test]["verdict"] for test in ("ab_test", "equal_version") if test in self.live]
         is_shipped_once = len(verdicts) == 2 and verdicts[0] == "ship" and verdicts[1] != "ship"
-        return self.improved.gate.promote and not self.corrupted.gate.promote and is_shipped_once and self.live["requests"]["failed"] == 0
+        are_gates_as_told = self.improved.gate.promote and not self.corrupted.gate.promote and audits == ["sound", "refuse"]
+        return are_gates_as_told and is_shipped_once and self.live["requests"]["failed"] == 0
 
     def summary(self) -> dict[str, Any]:
         from agentgym.cli.summaries import estimates_json
@@ -119,6 +124,7 @@ class _Story:
             "stages": [asdict(stage) for stage in self.stages],
             "steps": [asdict(step) for step in self.steps],
             "logs": estimates_json(self._reports(self.improved)[2].estimates),
+            "reward_audits": self._audit_summaries(),
             "versions": self._version_summaries(),
             **self.live,
         }
@@ -196,7 +202,7 @@ class _Story:
         with watching(self.screen) as steps:
             improvement = improve_agent(source, scenario=SCENARIO, training=training, agent=AGENT, seed=self.seed)
         self.steps += steps
-        show_improvement(improvement, self.settings, self.screen)
+        show_improvement(improvement, self.settings, self.screen, waiver=training.waive_audit)
         return improvement
 
     def _show_versions(self) -> None:
@@ -215,6 +221,17 @@ class _Story:
             _version(self.improved.challenger.version, improved[0], decision_json(self._decision(self.improved))),
             _version(self.corrupted.challenger.version, corrupted[0], decision_json(self._decision(self.corrupted))),
         ]
+
+    def _audit_summaries(self) -> dict[str, Any]:
+        from agentgym.cli.summaries import audit_json
+        from tasks.audit import read_audit
+
+        told = {"improve": (self.improved, None), "corrupted_reward": (self.corrupted, AUDIT_WAIVER)}
+        return {
+            stage: audit_json(read_audit(improvement.audit, self.settings), waiver=waiver)
+            for stage, (improvement, waiver) in told.items()
+            if improvement.audit is not None
+        }
 
     def _reports(self, improvement: "Improvement") -> list[EvaluationReport]:
         from tasks.evaluation import read_reports

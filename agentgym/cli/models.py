@@ -1,5 +1,6 @@
 """`agentgym models`: which versions there are, which is champion, how it came to that, and the way back."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -10,7 +11,7 @@ from agentgym.errors import InvalidInput
 from agentgym.settings import Settings, make_workspace
 
 if TYPE_CHECKING:
-    from agentgym.registry import ModelRegistry
+    from agentgym.registry import ModelRegistry, ModelVersion
 
 
 def list_models(*, agent: str, is_json: bool) -> None:
@@ -33,9 +34,9 @@ def show_models(screen: Screen, settings: Settings, *, agent: str) -> dict[str, 
     for version in versions:
         alias = f"@{aliases[version.version]}" if version.version in aliases else ""
         registered = f"{version.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(version.version), alias, version.checkpoint.digest[:12], registered, version.description)
-    screen.show(table, *status.moved_by_hand)
-    listed = [{**version_json(version), "alias": aliases.get(version.version)} for version in versions]
+        table.add_row(str(version.version), alias, version.checkpoint.digest[:12], registered, f"{version.description}{_mark(version)}")
+    screen.show(table, *status.moved_by_hand, *_marks_explained(versions, agent))
+    listed = [{**version_json(version), "alias": aliases.get(version.version), "forgotten": version.forgotten} for version in versions]
     return {"agent": agent, "versions": listed, "moved_by_hand": list(status.moved_by_hand)}
 
 
@@ -46,14 +47,18 @@ def show_history(*, agent: str, is_json: bool) -> None:
 
         registry = open_registry(agent, run.settings)
         _require_versions(registry)
-        entries = registry.history()
+        entries, marks = registry.history(), {version.version: _mark(version) for version in registry.versions()}
         table = Table("", "when", "change", "champion", "reason", box=None)
         for entry in entries:
             champion = entry.standing.champion
             table.add_row(
-                str(entry.sequence), f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.change, str(champion.version if champion else "-"), entry.reason
+                str(entry.sequence),
+                f"{entry.at:%Y-%m-%d %H:%M:%S}",
+                entry.change,
+                f"{champion.version}{marks.get(champion.version, '')}" if champion else "-",
+                entry.reason,
             )
-        run.screen.show(table)
+        run.screen.show(table, *_marks_explained(registry.versions(), agent))
         run.screen.finish({"agent": agent, "history": [entry.model_dump(mode="json") for entry in entries]})
 
 
@@ -107,6 +112,17 @@ def version_to_leave(registry: "ModelRegistry", *, is_undo: bool) -> tuple[int |
     previous = changes[-1].standing.previous if changes else None
     number = champion.version if champion else None
     return number, previous.version if is_rolled_back and not is_undo and previous else number
+
+
+def _mark(version: "ModelVersion") -> str:
+    """What a version carries that learned from conversations that were forgotten since."""
+    return f" †{len(version.forgotten)}" if version.forgotten else ""
+
+
+def _marks_explained(versions: Sequence["ModelVersion"], agent: str) -> list[str]:
+    if not any(version.forgotten for version in versions):
+        return []
+    return [f"†N learned from N conversations that were forgotten since. Learn again without them: agentgym improve --agent {agent}"]
 
 
 def _require_versions(registry: "ModelRegistry") -> None:

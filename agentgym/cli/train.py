@@ -164,7 +164,7 @@ def _configuration(config: TrainingConfig) -> Table:
 
 
 def _show_result(result: "TrainingResult", screen: Screen) -> None:
-    from agentgym.cli.summaries import SHOWN, SIGNS, estimate_cell
+    from agentgym.cli.summaries import SHOWN, SIGNS, audit_lines, estimate_cell, floor_lines
 
     columns = {"logs": result.logs or {}, "before": result.start, "after": result.estimates}
     table = Table("held-out cases", *columns, box=None)
@@ -176,7 +176,18 @@ def _show_result(result: "TrainingResult", screen: Screen) -> None:
     played = "" if metrics.episodes_completed is None else f"{metrics.episodes_completed:,} episodes in "
     took = f"{played}{metrics.training_seconds:.0f} s; {converged}."
     checks = [f"  {SIGNS[check.outcome]} {check.statement}" for check in result.checks]
-    screen.show(table, "", took, CONCLUSIONS[metrics.deployment_readiness], *checks, "", f"Everything is in {_short(result.folder)}")
+    if result.audit is not None:
+        screen.show(*audit_lines(result.audit, waiver=result.config.waive_audit))
+    screen.show(
+        table,
+        *floor_lines(result.floors),
+        "",
+        took,
+        CONCLUSIONS[metrics.deployment_readiness],
+        *checks,
+        "",
+        f"Everything is in {_short(result.folder)}",
+    )
 
 
 def _short(folder: Path | None) -> str:

@@ -16,6 +16,7 @@ from agentgym.training.trainer import TrainingProgress
 
 STAGES = {
     "conversations": "conversations of today's agent",
+    "audit": "adversaries play for the reward",
     "imitation": "imitating them",
     "before": "judging the policy before",
     "training": "training",

@@ -25,11 +25,13 @@ def run_tune(scenario: str, asked: Mapping[str, Any], budget: Mapping[str, Any],
 
 def _search(config: TrainingConfig, budget: Mapping[str, Any], ranks: Sequence[int], screen: Screen, ray_address: str | None) -> None:
     # Only now: what learns reads its environment when it is imported.
+    from agentgym.training.auditing import audit_training
     from agentgym.training.material import gather_material
     from agentgym.training.tuning import TuningBudget, first_policies, split_for_tuning, tune_training
 
     allowed = TuningBudget.model_validate(budget)
     material = gather_material(config)
+    audit_training(material, config)
     learning, validation = split_for_tuning(material.pack, validation_cases=allowed.validation_cases)
     apart = {case.cluster_id for case in validation.train}
     with screen.progress() as progress:

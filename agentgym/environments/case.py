@@ -1,7 +1,8 @@
 """One situation to play: who the customer is, what they want, what they know, and how it should end."""
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from agentgym.environments.edge import Edge
 from agentgym.messages import ToolCall
 from agentgym.traces.trace import Trace
 
@@ -12,6 +13,7 @@ class Case(BaseModel):
     kind: the slice it is reported under.   cluster_id: the customer, else the source conversation.   facts: what the simulated user
     knows and tells when asked.   initial_state: rows of the world's tables, by table.   expected_calls: what a right solution calls,
     in an order that works.   seed: of everything random while it is played.   recording: the conversation it replays, if it replays one.
+    edge: what goes wrong in it, if it is an edge case; other cases are written as if there were no such field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,3 +30,4 @@ class Case(BaseModel):
     expected_calls: tuple[ToolCall, ...] = ()
     seed: int = 0
     recording: Trace | None = None
+    edge: Edge | None = Field(default=None, exclude_if=lambda edge: edge is None)

@@ -19,7 +19,7 @@ from agentgym.environments.spaces import ConversationSpace, MessageSpace
 from agentgym.episode import Action, Conversation, JudgedCall, Outcome, Trajectory
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, token_estimate, tool_result, user
-from agentgym.reward import RewardWeights, reward_terms
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, Similarity, Spoken, reward_terms
 from agentgym.tools import Tool
 
 
@@ -128,6 +128,7 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
     Terminated: the customer left, served or out of patience. Truncated: the turn limit. The reward is 0 until the end, then the
     trajectory's total. A call the tools cannot take is answered with an error message the agent can recover from.
     Everything random follows from the case's seed and the seed given to `reset`. tools: all that a case may bring into scope.
+    similarity: of replies to recorded ones, where the reward pays it.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
         reward: RewardWeights,
         clock: SimulatedClock,
         max_turns: int,
+        similarity: Similarity = BY_EQUAL_WORDS,
     ) -> None:
         self.observation_space = ConversationSpace(tools)
         self.action_space = MessageSpace(tools)
@@ -149,6 +151,7 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
         self._reward = reward
         self._clock = clock
         self._max_turns = max_turns
+        self._similarity = similarity
         self._case: Case | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Conversation, dict[str, Any]]:
@@ -163,6 +166,7 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
         self._turns = self._tokens = self._simulator_errors = 0
         self._seconds = 0.0
         self._has_left = self._has_abandoned = False
+        self._replaced: dict[int, Message] = {}
         self._messages = self._backend.open(case)
         self._messages += (user(self._customer.open(case, self._rng)),)
         self._tools = {tool.name: tool for tool in self._backend.tools}
@@ -200,11 +204,16 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
             cluster_id=case.cluster_id,
             messages=self._messages,
             actions=tuple(actions),
-            reward_terms=reward_terms(**observed, weights=self._reward),
+            reward_terms=reward_terms(**observed, weights=self._reward, spoken=self._spoken()),
             is_truncated=self._is_truncated,
             simulator_errors=self._simulator_errors,
             **observed,
         )
+
+    @property
+    def backend(self) -> ToolBackend:
+        """The tools that are played with: a mock tells how it answered."""
+        return self._backend
 
     @property
     def reward_weights(self) -> RewardWeights:
@@ -221,10 +230,22 @@ class ConversationEnv(gymnasium.Env[Conversation, Message]):
     def _talk(self, action: Message) -> None:
         turn = self._customer.reply(action.content, messages=self._messages, is_closed=self._backend.is_closed)
         said = action if turn.agent_words is None else action.model_copy(update={"content": turn.agent_words})
+        if turn.agent_words is not None:
+            self._replaced[len(self._messages)] = action
         self._messages += (said,) if turn.content is None else (said, user(turn.content))
         self._simulator_errors += turn.is_simulator_error
         self._has_left = turn.has_left
         self._has_abandoned = turn.has_left and not self._backend.is_closed
+
+    def _spoken(self) -> Spoken:
+        """In the policy's own words, also where recorded ones took their place."""
+        messages = tuple(self._replaced.get(place, message) for place, message in enumerate(self._messages))
+        return Spoken(
+            messages=messages,
+            replies=[message.content for message in messages if message.role == "assistant" and message.content],
+            recorded=[self._messages[place].content for place in self._replaced],
+            similarity=self._similarity,
+        )
 
     def _answer(self, call: ToolCall) -> Message:
         judged, problem = self._backend.judge(call), self._problem(call)

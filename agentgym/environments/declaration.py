@@ -275,6 +275,9 @@ class World(Declared):
             yield from (("table", f"tool {tool}", effect.insert) for effect in rule.effects if effect.insert is not None)
         for name, guideline in self.guidelines.items():
             yield from (("tool", f"guideline {name}", tool) for tool in guideline.tools)
+        for conduct in self.reward.rules:
+            named = (conduct.calls, conduct.never_calls, conduct.until, conduct.once)
+            yield from (("tool", f"rule {conduct.name!r}", tool) for tool in named if tool is not None)
         for name, habit in self.habits.items():
             yield from (("tool", f"habit {name}", tool) for tool in (habit.before, *(step.call for step in habit.does)))
         for kind, intent in self.intents.items():

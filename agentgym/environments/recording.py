@@ -149,6 +149,12 @@ class Playhead:
         self._turn += 1
         return turn
 
+    def go_to_due(self) -> list[RecordedCall]:
+        """Leaves turns until calls are due in one, and gives these; none where nothing more is due."""
+        while self.turn is not None and not self.due_calls:
+            self.go_on()
+        return self.due_calls
+
     @property
     def position(self) -> str:
         """Where the episode stands, as text: equal positions, equal futures."""

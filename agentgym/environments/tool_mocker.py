@@ -1,80 +1,37 @@
 """Tools made from recordings: they answer as they answered then, and judge a call by what was called then."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from pydantic import JsonValue
 
+from agentgym.environments.answer_counts import AnswerCounts
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ToolAnswer
-from agentgym.environments.recording import Playhead, RecordedCall, Recording
+from agentgym.environments.recorded_answers import Answered, Basis, RecordedAnswers
+from agentgym.environments.recording import Playhead, RecordedCall
 from agentgym.episode import JudgedCall, Outcome
+from agentgym.errors import NotOnTape
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
-from agentgym.traces.matching import agreement, call_key, canonical_arguments
+from agentgym.traces.matching import call_key, canonical_arguments
 
 # Logs rarely say how long a tool took, so every call costs the same on the simulated clock.
 TOOL_SECONDS = 0.5
-# Two calls are near when they agree in most arguments: more than this share.
-NEAR = 0.5
-# A policy that explores asks for much that was never recorded; remembering all of it would fill the memory of a long training.
-REMEMBERED_ANSWERS = 50_000
-
-
-class RecordedAnswers:
-    """Every answer in a set of recordings, found by what was asked.
-
-    The same call: the answer it got first. A near one: the answer to the call of the same tool that agrees in most arguments. Else what
-    the tool said when it refused a call, else that nothing was found.
-    """
-
-    def __init__(self, recordings: Iterable[Recording]) -> None:
-        self._calls = [recorded for recording in recordings for recorded in recording.calls]
-        self._exact: dict[str, int] = {}
-        self._by_argument: dict[tuple[str, str, str], list[int]] = {}
-        self._refusals: dict[str, JsonValue] = {}
-        self._found: dict[str, JsonValue] = {}
-        for index, recorded in enumerate(self._calls):
-            if recorded.is_due:
-                self._index(index, recorded)
-            else:
-                self._refusals.setdefault(recorded.call.name, recorded.result)
-
-    def answer(self, call: ToolCall) -> JsonValue:
-        key = call_key(call)
-        if len(self._found) >= REMEMBERED_ANSWERS:
-            self._found.clear()
-        if key not in self._found:
-            exact = self._exact.get(key)
-            self._found[key] = self._calls[exact].result if exact is not None else self._near(call)
-        return self._found[key]
-
-    def _index(self, index: int, recorded: RecordedCall) -> None:
-        # A call repeated in many conversations is indexed once: its further answers are never asked for.
-        if self._exact.setdefault(recorded.key, index) == index:
-            for name, text in canonical_arguments(recorded.call.arguments).items():
-                self._by_argument.setdefault((recorded.call.name, name, text), []).append(index)
-
-    def _near(self, call: ToolCall) -> JsonValue:
-        arguments = canonical_arguments(call.arguments)
-        agreements = Counter(index for name, text in arguments.items() for index in self._by_argument.get((call.name, name, text), ()))
-        # The most agreements in the smallest call, and the oldest of equals: Counter keeps the order of the recordings.
-        nearest = max(agreements, key=lambda index: (agreements[index], -len(self._calls[index].call.arguments)), default=None)
-        if nearest is not None and agreement(call, self._calls[nearest].call) > NEAR:
-            return self._calls[nearest].result
-        return self._refusals.get(call.name, {"error": f"{call.name} found nothing for these arguments."})
 
 
 class ToolMocker:
     """A `ToolBackend` made from recordings.
 
     A call is right when the record makes it in this turn, with exactly its arguments. What the tools answer comes from the case's own
-    recording first, then from `answers`.   tools: in scope of a case whose recording declares none.
+    recording first, then from `answers`.   tools: in scope of a case whose recording declares none.   is_tape: a call that the case's own
+    recording does not make, or has made already, raises NotOnTape.
     """
 
-    def __init__(self, answers: RecordedAnswers, playhead: Playhead, *, tools: Sequence[Tool]) -> None:
+    def __init__(self, answers: RecordedAnswers, playhead: Playhead, *, tools: Sequence[Tool], is_tape: bool = False) -> None:
         self._answers = answers
+        self._is_tape = is_tape
         self._playhead = playhead
         self._all_tools = tuple(tools)
 
@@ -83,6 +40,8 @@ class ToolMocker:
         assert case.recording is not None  # the playhead has refused such a case
         self._trace = case.recording
         self._departures = 0
+        self._history: list[tuple[ToolCall, JsonValue]] = []
+        self._bases: Counter[Basis] = Counter()
         return recording.opening
 
     @property
@@ -97,10 +56,22 @@ class ToolMocker:
         return JudgedCall(call=call, is_correct=is_correct, is_right_tool=is_right_tool, reason="" if is_correct else _fault(call, due))
 
     def execute(self, call: ToolCall) -> ToolAnswer:
+        """Raises NotOnTape in tape mode."""
+        is_due_here = any(recorded.key == call_key(call) for recorded in self._playhead.open_calls)
         recorded = self._playhead.make(call)
+        if recorded is None and self._is_tape:
+            raise NotOnTape(call.name, call.arguments, self._playhead.recording.conversation_id)
+        is_on_record = is_due_here and not self._departures
         self._departures += recorded is None
-        recorded = recorded or self._playhead.make_nearly(call)
-        return ToolAnswer(result=recorded.result if recorded else self._improvised(call), seconds=TOOL_SECONDS)
+        answered = self._answered(call, recorded, is_on_record=is_on_record)
+        self._history.append((call, answered.result))
+        self._bases[answered.basis] += 1
+        return ToolAnswer(result=answered.result, seconds=TOOL_SECONDS)
+
+    @property
+    def answer_counts(self) -> AnswerCounts:
+        """On what basis the calls of this episode were answered so far."""
+        return AnswerCounts(**{str(basis): count for basis, count in self._bases.items()})
 
     @property
     def is_closed(self) -> bool:
@@ -123,10 +94,15 @@ class ToolMocker:
     def state_hash(self) -> str:
         return sha256(f"{self._playhead.position}/{self._departures}".encode()).hexdigest()
 
-    def _improvised(self, call: ToolCall) -> JsonValue:
-        own = next((recorded for recorded in self._playhead.recording.calls if recorded.key == call_key(call)), None)
-        near = own or next((recorded for recorded in self._playhead.recording.calls if agreement(call, recorded.call) > NEAR), None)
-        return near.result if near else self._answers.answer(call)
+    def _answered(self, call: ToolCall, recorded: RecordedCall | None, *, is_on_record: bool) -> Answered:
+        """recorded: the call that was made as recorded.   is_on_record: when it was recorded, too, and after nothing else."""
+        if recorded and is_on_record:
+            return Answered(result=recorded.result, basis="exact")
+        if recorded:
+            return self._answers.as_written(call, recorded.result, self._history)
+        if near := self._playhead.make_nearly(call):
+            return Answered(result=near.result, basis="nearest")
+        return self._answers.answer(call, self._history, own=self._playhead.recording.calls)
 
 
 def _fault(call: ToolCall, due: Sequence[RecordedCall]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agentgym.environments.case import Case
 from agentgym.environments.play import play_episode
 from agentgym.episode import Policy, Trajectory
-from agentgym.errors import AgentGymError, InsufficientData
+from agentgym.errors import AgentGymError, InsufficientData, NotOnTape, SimulatorFailed
 from agentgym.evaluation.metrics import estimate_metrics, estimate_slices
 from agentgym.reward import RewardWeights
 from agentgym.scenarios.scenario import Scenario
@@ -50,6 +50,8 @@ def evaluate_policy(
         try:
             trajectory = play_episode(environment, policy, case, seed=episode_seed(seed, trial, case))
             played.append(PlayedCase(trajectory=trajectory, trial=trial))
+        except (NotOnTape, SimulatorFailed) as error:
+            failures.append(Failure(case_id=case.case_id, trial=trial, error=f"{type(error).__name__}: {error}"))
         except AgentGymError:
             # Bad input, an absent service and our own broken promises concern the whole evaluation, not this episode.
             raise

@@ -81,11 +81,16 @@ class BagOfWords:
     def act(self, conversation: Conversation) -> Action:
         if not conversation.tools:
             return Action(message=assistant())
-        chances = self.model.predict_proba(_features(self.words, self.descriptions, [conversation]))[:, 1]
+        (chances,) = self.chances([conversation])
         tool = conversation.tools[int(np.argmax(chances))]
         if chances.max() < self.threshold:
             return Action(message=assistant())
         return Action(message=assistant("", ToolCall(name=tool.name, arguments=self.copier.copy(tool, conversation.messages))))
+
+    def chances(self, conversations: Sequence[Conversation]) -> list[NDArray[np.float64]]:
+        """How likely each tool in scope is called now, in 0–1, shape (tools of the conversation,) each; every scope has a tool."""
+        likely = self.model.predict_proba(_features(self.words, self.descriptions, conversations))[:, 1]
+        return np.split(likely, np.cumsum([len(conversation.tools) for conversation in conversations])[:-1])
 
 
 @dataclass(frozen=True)

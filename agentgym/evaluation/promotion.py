@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.evaluation.metrics import METRICS, metric_difference, metric_named
+from agentgym.evaluation.regressions import RegressionReport, regression_checks
 from agentgym.statistics import Estimate
 from agentgym.verdicts import Check, CheckOutcome, EvaluationReport, Evidence, PromotionDecision
 
@@ -57,11 +58,19 @@ class PromotionCriteria(BaseModel):
         )
 
 
-def decide_promotion(challenger: EvaluationReport, champion: EvaluationReport | None, criteria: PromotionCriteria) -> PromotionDecision:
+def decide_promotion(
+    challenger: EvaluationReport,
+    champion: EvaluationReport | None,
+    criteria: PromotionCriteria,
+    *,
+    regressions: RegressionReport | None = None,
+    champion_regressions: RegressionReport | None = None,
+) -> PromotionDecision:
     """The decision on two reports, with every check that could be made, also those that passed.
 
     champion: None on the first turn of the loop; then the floors are asked. Reports on different cases are refused without looking
     further. Raises InvalidInput when the reports rest on different evidence: they have no metric in common.
+    regressions, champion_regressions: of the challenger and the champion; None where the agent has no regression cases.
     """
     if champion is not None and champion.evidence != challenger.evidence:
         raise InvalidInput(
@@ -76,7 +85,7 @@ def decide_promotion(challenger: EvaluationReport, champion: EvaluationReport | 
         champion=champion.subject if champion else None,
         challenger_report_digest=challenger.digest,
         champion_report_digest=champion.digest if champion else None,
-        checks=tuple(_checks(challenger, champion, criteria)),
+        checks=(*_checks(challenger, champion, criteria), *regression_checks(regressions, champion_regressions)),
         criteria=criteria.model_dump(mode="json"),
     )
 

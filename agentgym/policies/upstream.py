@@ -9,32 +9,22 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agentgym.client import goes_out, sendable
+from agentgym.chat_endpoint import ChatEndpoint, endpoint_address, read_answer
+from agentgym.client import sendable
 from agentgym.episode import Action, Conversation
-from agentgym.errors import InvalidInput, Unavailable
+from agentgym.errors import InvalidInput
 from agentgym.messages import Message, to_openai_messages
 from agentgym.policies.checkpoint import UPSTREAM, Checkpoint, Manifest
 from agentgym.traces.importers.chat import read_message
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-# Refusals that the same request may not meet again: timeout, too early, too many requests.
-_PASSING_STATUSES = frozenset({408, 425, 429})
-_LONGEST_QUOTE = 300
+_PARTY = "An upstream"
 
 
 def _address(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise InvalidInput(f"An upstream's address must be a URL; {error}. Give one such as https://host/v1.") from error
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise InvalidInput(
-            f"An upstream's address is http(s)://HOST/PATH with neither password nor query; got one with scheme {url.scheme!r} and host "
-            f"{url.host!r}. Give one such as https://host/v1, and the key by --key-env."
-        )
-    return base_url.rstrip("/")
+    return endpoint_address(base_url, party=_PARTY)
 
 
 def _variable_name(name: str) -> str:
@@ -51,7 +41,7 @@ class UpstreamConfig(BaseModel):
     """Where an upstream answers, and as whom.
 
     base_url: what stands before `/chat/completions`.   api_key_env: name of the environment variable with the key; None where it asks for
-    none.   timeout_seconds: of silence, while connecting or waiting.   Raises InvalidInput for an address or a name that is none.
+    none.   timeout_seconds: of silence, and of one whole answer.   Raises InvalidInput for an address or a name that is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -88,32 +78,17 @@ class UpstreamPolicy:
         labels_of: Callable[[Conversation], RequestLabels] = lambda _: RequestLabels(),
     ) -> None:
         self._config, self._names_conversations, self._labels_of = config, names_conversations, labels_of
-        authorization = {"authorization": f"Bearer {sendable(api_key)}"} if api_key else {}
-        self._http = httpx.Client(
-            base_url=config.base_url,
-            headers={**(headers or {}), **authorization},
-            timeout=config.timeout_seconds,
-            trust_env=goes_out(config.base_url),
+        self._endpoint = ChatEndpoint(
+            config.base_url, party=_PARTY, api_key=api_key, timeout_seconds=config.timeout_seconds, headers=headers
         )
 
     def act(self, conversation: Conversation) -> Action:
         """The upstream's next message. Raises InvalidInput when it refuses the request, Unavailable when it gives no message."""
         headers = {"x-conversation-id": conversation.conversation_id} if self._names_conversations else {}
-        try:
-            response = self._http.post("chat/completions", json=self._request(conversation), headers=headers)
-        except httpx.TimeoutException as error:
-            raise Unavailable(
-                f"An upstream must answer within {self._config.timeout_seconds:g} s; {self._config.base_url} did not. "
-                "Try again, or give it longer."
-            ) from error
-        except httpx.HTTPError as error:
-            raise Unavailable(
-                f"An upstream must be reachable; {self._config.base_url} gave {type(error).__name__}. Check its address, and that it is up."
-            ) from error
-        return Action(message=read_completion(self._config, response))
+        return Action(message=read_completion(self._config, self._endpoint.ask(self._request(conversation), headers=headers)))
 
     def close(self) -> None:
-        self._http.close()
+        self._endpoint.close()
 
     def _request(self, conversation: Conversation) -> dict[str, Any]:
         labels = self._labels_of(conversation)
@@ -149,35 +124,4 @@ def read_completion(config: UpstreamConfig, response: httpx.Response) -> Message
 
     Raises InvalidInput when the upstream refuses the request for good, with its own words; Unavailable when there is no message in it.
     """
-    status = response.status_code
-    if 400 <= status < 500 and status not in _PASSING_STATUSES:
-        raise InvalidInput(
-            f"An upstream must accept what it is sent; {config.base_url} answered {status}: {_quoted(_refusal(response), response)}. "
-            "Mend the model's name, the key or the request."
-        )
-    if not response.is_success:
-        raise Unavailable(
-            f"An upstream must answer; {config.base_url} answered {status}: {_quoted(_refusal(response), response)}. Try again later."
-        )
-    try:
-        return read_message({**response.json()["choices"][0]["message"], "role": "assistant"})
-    except (ValueError, LookupError, TypeError, InvalidInput) as error:
-        raise Unavailable(
-            f"An upstream must answer in OpenAI's chat form; {config.base_url} answered {status} with {_quoted(response.text, response)}. "
-            "Check the address, which ends before /chat/completions, or try again."
-        ) from error
-
-
-def _refusal(response: httpx.Response) -> str:
-    """The upstream's own words: of OpenAI's error object where it sent one, else the body."""
-    try:
-        error: JsonValue = response.json()["error"]
-    except (ValueError, LookupError, TypeError):
-        return response.text
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
-
-
-def _quoted(text: str, response: httpx.Response) -> str:
-    """The beginning of what was said, without the key, which some upstreams repeat."""
-    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
-    return repr((text.replace(key, "***") if key else text)[:_LONGEST_QUOTE])
+    return read_answer(response, read_message, party=_PARTY, base_url=config.base_url)

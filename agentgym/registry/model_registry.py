@@ -25,13 +25,14 @@ from agentgym.registry.gates import (
 from agentgym.registry.ledger import ALIASES, Alias, HistoryEntry, Ledger, LockedLedger, Pointer, Standing, history_url_beside
 from agentgym.store import ArtifactRef
 from agentgym.tracking import mlflow_answering, open_mlflow
-from agentgym.verdicts import ABTestReport, PromotionDecision, Subject, WaivedLiveTest
+from agentgym.verdicts import ABTestReport, PromotionDecision, Subject, WaivedFidelity, WaivedLiveTest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
 
 _CHECKPOINT_TAG = "checkpoint_digest"
+_FORGOTTEN_TAG = "forgotten."
 
 
 class Lineage(BaseModel):
@@ -40,6 +41,7 @@ class Lineage(BaseModel):
     snapshot_digest, pack_digest: None when it was not learned here.   snapshot_uri, pack_uri: where they were kept; None when nobody can
     read them again.   report_digest, run_id: of the evaluation and of the MLflow training run; None when there was none.
     policy: the kind its checkpoint's manifest says, which only an upstream has to tell.
+    fidelity_digest: of the report on the environment it was trained in.   waived_fidelity: why it was trained below the bar all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,8 @@ class Lineage(BaseModel):
     report_digest: str | None = None
     run_id: str | None = None
     policy: str | None = None
+    fidelity_digest: str | None = None
+    waived_fidelity: str | None = None
 
 
 class ModelVersion(BaseModel):
@@ -74,6 +78,11 @@ class ModelVersion(BaseModel):
     def is_upstream(self) -> bool:
         """Whether it is an agent that runs elsewhere, asked over HTTP."""
         return self.tags.get("policy") == "upstream"
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """Which conversations it learned from that were forgotten since, by the names of their tombstones."""
+        return tuple(sorted(name.removeprefix(_FORGOTTEN_TAG) for name in self.tags if name.startswith(_FORGOTTEN_TAG)))
 
     def source(self, name: Literal["snapshot", "pack"]) -> ArtifactRef:
         """What the version was made from. Raises InvalidInput when its tags do not say where that is."""
@@ -148,14 +157,18 @@ class ModelRegistry:
         self.align_aliases()
         return self.version(version.version)
 
-    def promote_challenger(self, decision: PromotionDecision) -> ModelVersion:
-        """Makes the version the decision speaks of the challenger. Raises Refused unless it says so, against the present champion."""
+    def promote_challenger(self, decision: PromotionDecision, *, waived_fidelity: WaivedFidelity | None = None) -> ModelVersion:
+        """Makes the version the decision speaks of the challenger. Raises Refused unless it says so, against the present champion.
+
+        waived_fidelity: kept in the history, of a version that was trained in an environment below the bar.
+        """
         with self._ledger.locked() as ledger:
             version = self._version_of(decision.challenger)
             if not was_challenged(ledger, decision, version.pointer):
                 require_offline_verdict(decision, ledger.standing)
                 standing = ledger.standing.model_copy(update={"challenger": version.pointer})
-                ledger.append("challenge", standing, in_words(decision), at=self._clock(), decision=decision)
+                waived = f"Fidelity waived: {waived_fidelity.reason} " if waived_fidelity else ""
+                ledger.append("challenge", standing, waived + in_words(decision), at=self._clock(), decision=decision)
         self.align_aliases()
         return version
 
@@ -231,6 +244,11 @@ class ModelRegistry:
             found = self._mlflow.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         ours = [_model_version(version) for version in found if _CHECKPOINT_TAG in version.tags]
         return tuple(sorted(ours, key=lambda version: version.version))
+
+    def mark_forgotten(self, version: int, tombstone: str, *, at: datetime) -> None:
+        """Notes on a version that it learned from a conversation that was forgotten; noting it again changes nothing."""
+        with mlflow_answering(self.name):
+            self._mlflow.set_model_version_tag(self.name, str(version), f"{_FORGOTTEN_TAG}{tombstone[:16]}", at.isoformat())
 
     def known_names(self) -> tuple[str, ...]:
         """Every agent that has versions in this MLflow, in alphabetical order."""

@@ -3,18 +3,24 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from pydantic import JsonValue
 
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv, SimulatedClock
-from agentgym.environments.dialogue import RecordedCustomer
+from agentgym.environments.language_model import LanguageModel
+from agentgym.environments.profile_mining import PATIENCE_FLOOR
+from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import Playhead, RecordedCall, Recording, read_recording
-from agentgym.environments.tool_mocker import RecordedAnswers, ToolMocker
-from agentgym.episode import Outcome, Trajectory
+from agentgym.environments.replay import RecordedAgent
+from agentgym.environments.reward_function import learn_satisfaction_words
+from agentgym.environments.tool_mocker import ToolMocker
+from agentgym.episode import Outcome, Policy, Trajectory
 from agentgym.errors import InsufficientData
-from agentgym.reward import RewardWeights
+from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, SatisfactionWords, Similarity
+from agentgym.scenarios.customers import CustomerKind, Customers
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import ScenarioRegistry
 from agentgym.scenarios.scenario import Difficulty, Scenario
@@ -30,6 +36,8 @@ RECORDED_REWARD = RewardWeights(token_saving=0.0, speed=0.0)
 PATIENCE_TURNS = 0
 # Calls and turns beyond the longest record before an episode is cut: room to err and to recover.
 SPARE_TURNS = 10
+# A customer on their own may be asked one by one what the recorded one told at once; their patience is to end before the turns do.
+FREE_TURNS = 3
 
 
 class RecordedScenario(Scenario):
@@ -39,30 +47,63 @@ class RecordedScenario(Scenario):
     description = "recorded conversations, played again with the tools and customers of the record"
     difficulty: Difficulty = "medium"
 
-    def __init__(self, pack: ScenarioPack, *, patience_turns: int = PATIENCE_TURNS) -> None:
-        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.   patience_turns: of the customer."""
-        self._patience_turns = patience_turns
+    def __init__(
+        self,
+        pack: ScenarioPack,
+        *,
+        customer: CustomerKind = "recorded",
+        patience_turns: int | None = None,
+        model: LanguageModel | None = None,
+        tape: bool = False,
+    ) -> None:
+        """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.
+
+        customer: `recorded` follows the record; `goal` goes on from its goal and facts where the agent leaves it; `language` is played by
+        `model` from the first reply on, which has to answer before an environment is made.
+        patience_turns: of the customer; None for what its kind is used with.
+        tape: a call that the case's own recording does not make raises NotOnTape and fails the episode.
+        """
+        is_recorded = customer == "recorded"
+        patience = patience_turns if patience_turns is not None else PATIENCE_TURNS if is_recorded else PATIENCE_FLOOR
+        self.customers = Customers(
+            customer, [case.recording for case in pack.train if case.recording], patience_turns=patience, model=model
+        )
+        self._is_tape = tape
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
+        self._all_cases = (*pack.train, *pack.held_out, *pack.edge, *pack.regression)
         recordings = [read_recording(case.recording) for case in pack.train if case.recording]
         self._answers = RecordedAnswers(recordings)
-        self._max_turns = SPARE_TURNS + max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
+        longest = max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
+        self._max_turns = SPARE_TURNS + (longest if is_recorded else FREE_TURNS * longest)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         return self._tools
 
-    def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
-        playhead = Playhead()
+    def create_environment(
+        self, *, reward: RewardWeights | None = None, tape: bool | None = None, follows_record: bool = True
+    ) -> ConversationEnv:
+        """tape: as in the scenario, for this environment; None takes the scenario's.
+
+        follows_record: False has a customer of the kind `goal` go on from its goal from the first turn on.
+        """
+        playhead, weights = Playhead(), reward or RECORDED_REWARD
+        if weights.expressed_satisfaction and weights.satisfaction_words is None:
+            weights = weights.model_copy(update={"satisfaction_words": self._satisfaction_words})
         return ConversationEnv(
-            ToolMocker(self._answers, playhead, tools=self._tools),
-            RecordedCustomer(playhead, patience_turns=self._patience_turns),
+            ToolMocker(self._answers, playhead, tools=self._tools, is_tape=self._is_tape if tape is None else tape),
+            self.customers.create(playhead, follows_record=follows_record),
             tools=self._tools,
             draw_case=self.draw_case,
-            reward=reward or RECORDED_REWARD,
+            reward=weights,
             clock=SimulatedClock(),
             max_turns=self._max_turns,
+            similarity=self._similarity(weights.encoder) if weights.similarity else BY_EQUAL_WORDS,
         )
+
+    def honest_agent(self) -> Policy:
+        return RecordedAgent(self._all_cases)
 
     def draw_case(self, rng: np.random.Generator) -> Case:
         return self._cases[int(rng.integers(len(self._cases)))]
@@ -73,6 +114,25 @@ class RecordedScenario(Scenario):
 
     def success_criteria(self) -> Mapping[str, float]:
         return {"tool_reliability": 0.95}
+
+    def _similarity(self, encoder: str | None) -> Similarity:
+        if encoder is not None:
+            return Similarity(encoder=encoder)
+        return self._similarity_by_words
+
+    @cached_property
+    def _similarity_by_words(self) -> Similarity:
+        """With the rarity of words in what the recorded agents said."""
+        recordings = (read_recording(case.recording) for case in self._cases if case.recording)
+        return Similarity.fit(turn.words for recording in recordings for turn in recording.turns if turn.words)
+
+    @cached_property
+    def _satisfaction_words(self) -> SatisfactionWords | None:
+        """None where too few customers of the recordings gave a score: an unknown satisfaction pays nothing."""
+        try:
+            return learn_satisfaction_words(case.recording for case in self._cases if case.recording)
+        except InsufficientData:
+            return None
 
 
 def scenario_of(pack: ScenarioPack) -> Scenario:

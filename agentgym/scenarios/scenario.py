@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from agentgym.environments.conversation import ConversationEnv
-from agentgym.episode import Trajectory
+from agentgym.episode import Policy, Trajectory
 from agentgym.reward import RewardWeights, trajectory_metrics
 from agentgym.tools import Tool
 
@@ -35,6 +35,10 @@ class Scenario(ABC):
     @abstractmethod
     def success_criteria(self) -> Mapping[str, float]:
         """Thresholds by metric, each a proportion in 0–1, that make a policy ready."""
+
+    def honest_agent(self) -> Policy | None:
+        """Who does what each case asks for, or did so in its record: what a reward must pay more than any shortcut. None: nobody known."""
+        return None
 
     def define_trainable_components(self) -> tuple[str, ...]:
         """Names of the decisions that learn."""

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from agentgym.environments.case import Case
 from agentgym.environments.conversation import ConversationEnv
 from agentgym.environments.declaration import World
-from agentgym.environments.user_simulator import ScriptedCustomer
-from agentgym.environments.world import WorldTools, briefing
+from agentgym.environments.edge_world import EdgeCustomer, EdgeTools
+from agentgym.environments.world import briefing
 from agentgym.episode import Action, Trajectory
 from agentgym.errors import InvalidInput
 from agentgym.policies.scripted import Script, ScriptedPolicy
@@ -50,8 +50,8 @@ class WorldScenario(Scenario):
 
     def create_environment(self, *, reward: RewardWeights | None = None) -> ConversationEnv:
         return ConversationEnv(
-            WorldTools(self.world),
-            ScriptedCustomer(self.world),
+            EdgeTools(self.world),
+            EdgeCustomer(self.world),
             tools=self.tools,
             draw_case=self.draw_case,
             reward=reward or self.world.reward,
@@ -101,6 +101,9 @@ class WorldScenario(Scenario):
         """Does what each case asks for: the proof that cases can be solved, not an agent that could serve anybody."""
         return ScriptedPolicy(lambda conversation_id: expert_script(self.world, self._case_of(conversation_id)))
 
+    def honest_agent(self) -> ScriptedPolicy:
+        return self.expert()
+
     def legacy_agent(self) -> ScriptedPolicy:
         """The agent before AgentGym, with the faults the world declares as habits."""
         return ScriptedPolicy(self._legacy_script)
@@ -124,6 +127,14 @@ class WorldScenario(Scenario):
                 f"case {case.case_id!r} with other words. Write the log again with this version of {self.name!r}."
             )
         return case
+
+    def has_case_of(self, trace: Trace) -> bool:
+        """Whether the conversation is of a customer of this world, as it is declared now."""
+        try:
+            self.case_from_trace(trace)
+        except InvalidInput:
+            return False
+        return True
 
     def assess_trace(self, trace: Trace) -> Trajectory:
         """What follows from the recorded agent's messages when they are played in the world, judged like any policy's."""

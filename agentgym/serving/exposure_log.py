@@ -5,7 +5,7 @@ that is killed loses nothing that was answered, and neither does a power cut on 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -242,6 +242,36 @@ def record_feedback(connection: Connection, feedback: Feedback, *, agent: str, a
         return "conflict"
     connection.execute(_feedback.insert().values(agent=agent, conversation_id=feedback.conversation_id, at=_text(at), **news))
     return "recorded"
+
+
+def erase_served(url: str, conversation_ids: Collection[str]) -> int:
+    """Takes conversations of any agent out of the log, with answers and feedback; how many there were.
+
+    What SQLite frees is overwritten, and its write-ahead log emptied, so that nothing of them is left in the files.
+    """
+    engine, erased = open_database(url, is_wal=True), 0
+    with reachable(engine, _WHAT), engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        lock(connection, LOCK)
+        create_tables(connection, _metadata)
+        for table in (_feedback, _answers, _conversations):
+            erased = connection.execute(table.delete().where(table.c.conversation_id.in_(conversation_ids))).rowcount
+        connection.commit()
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return erased
+
+
+def are_served(url: str, conversation_ids: Collection[str]) -> bool:
+    """Whether the log holds one of these conversations, of any agent."""
+    query = sql.select(_conversations.c.conversation_id).where(_conversations.c.conversation_id.in_(conversation_ids)).limit(1)
+    engine = open_database(url, is_wal=True)
+    with reachable(engine, _WHAT), engine.begin() as connection:
+        lock(connection, LOCK)
+        create_tables(connection, _metadata)
+        return connection.execute(query).first() is not None
 
 
 def transcript_digest(messages: Sequence[Message], customer_id: str | None) -> str:

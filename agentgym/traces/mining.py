@@ -10,6 +10,7 @@ from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
+from agentgym.traces.value_shapes import NumberShape, TextShape
 
 # Values form a closed list when many were seen, few are distinct, and none is rare: then another one is unlikely to exist.
 CLOSED_AFTER_VALUES = 50
@@ -90,6 +91,8 @@ class _Shape:
     present: Counter[str] = field(default_factory=Counter)
     properties: "dict[str, _Shape]" = field(default_factory=dict)
     items: "_Shape | None" = None
+    text: TextShape = field(default_factory=TextShape)
+    number: NumberShape = field(default_factory=NumberShape)
 
     def observe(self, value: JsonValue, *, is_sound: bool = True) -> None:
         """is_sound: whether the tool took the call; one it refused shows which arguments exist, and nothing about them."""
@@ -108,8 +111,12 @@ class _Shape:
             self.items = self.items or _Shape()
             for item in value:
                 self.items.observe(item)
-        elif isinstance(value, str) and len(self.texts) <= CLOSED_DISTINCT_VALUES:
-            self.texts[value] += 1
+        elif isinstance(value, str):
+            self.text.observe(value)
+            if len(self.texts) <= CLOSED_DISTINCT_VALUES:
+                self.texts[value] += 1
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            self.number.observe(value)
 
     def parameters(self) -> dict[str, JsonValue]:
         """JSON Schema of an object with these properties; required are those no accepted call left out."""
@@ -129,7 +136,13 @@ class _Shape:
             return {}
         names: list[JsonValue] = [*sorted(types)]
         kind: dict[str, JsonValue] = {"type": names[0] if len(names) == 1 else names}
-        return kind | ({"enum": [*sorted(self.texts)]} if types == {"string"} and self._is_closed else {})
+        return kind | self._narrowed(types)
+
+    def _narrowed(self, types: set[str]) -> dict[str, JsonValue]:
+        """What the values have in common beyond their type."""
+        if types == {"string"}:
+            return {"enum": [*sorted(self.texts)]} if self._is_closed else self.text.schema()
+        return self.number.schema() if types <= {"integer", "number"} else {}
 
     @property
     def _is_closed(self) -> bool:

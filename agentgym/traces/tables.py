@@ -7,7 +7,7 @@ worked out here and becomes a column; whether it is allowed is for the rules to 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import pandas as pd
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
 from agentgym.traces.importers import Record
+from agentgym.traces.memory import Memory
 from agentgym.traces.mining import answered_calls
 
 Row = dict[str, Any]
@@ -39,12 +40,16 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(slots=True)
-class Memory:
-    """What was seen of a log so far: where each conversation_id was used, and which conversation each content belongs to."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlatBatch:
+    """The tables of a batch as columns, but for what only the batches before can tell.
 
-    places: dict[str, str] = field(default_factory=dict)
-    contents: dict[bytes, str] = field(default_factory=dict)
+    places: where each conversation is in the log.   contents: a digest of what is said in it; None where nothing is called.
+    """
+
+    columns: Mapping[str, Mapping[str, list[Any]]]
+    places: Sequence[str]
+    contents: Sequence[bytes | None]
 
 
 def flatten(records: Sequence[Record], memory: Memory) -> dict[str, pd.DataFrame]:
@@ -52,30 +57,57 @@ def flatten(records: Sequence[Record], memory: Memory) -> dict[str, pd.DataFrame
 
     memory: of the batches before; the batch is added to it.
     """
+    return tables_of(flat_batch(records), memory)
+
+
+def flat_batch(records: Sequence[Record], messages: Sequence[Sequence[Message]] | None = None) -> FlatBatch:
+    """The columns of a batch. messages: of each record, where somebody has read them already."""
     rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
-    for row, record in enumerate(records):
-        messages = [_unchecked(message) for message in record.messages]
-        pairs = answered_calls(messages)
-        rows["conversations"].append({"row": row, **_conversation(record, messages, memory)})
-        rows["messages"] += ({"row": row, **line} for line in _message_rows(messages, pairs))
-        rows["tool_calls"] += ({"row": row, **line} for line in _call_rows(messages, pairs, record.tools))
-    return {name: pd.DataFrame(rows[name], columns=list(columns)) for name, columns in COLUMNS.items()}
+    read = [read_unchecked(record) for record in records] if messages is None else messages
+    columns: dict[str, dict[str, list[Any]]] = {name: {column: [] for column in names} for name, names in COLUMNS.items()}
+    for row, (record, said) in enumerate(zip(records, read, strict=True)):
+        pairs = answered_calls(said)
+        rows["conversations"].append({"row": row, **_conversation(record, said)})
+        _add_messages(columns["messages"], row, said, pairs)
+        rows["tool_calls"] += ({"row": row, **line} for line in _call_rows(said, pairs, record.tools))
+    for name, lines in rows.items():
+        for column in COLUMNS[name] if lines else ():
+            columns[name][column] += [line.get(column) for line in lines]
+    return FlatBatch(
+        columns=columns,
+        places=[f"{record.source}:{record.line}" for record in records],
+        contents=[
+            _content(record) if any(message.tool_calls for message in said) else None for record, said in zip(records, read, strict=True)
+        ],
+    )
+
+
+def tables_of(flat: FlatBatch, memory: Memory) -> dict[str, pd.DataFrame]:
+    """The tables with what was seen of each conversation before; the batch is added to the memory."""
+    identities = flat.columns["conversations"]["conversation_id"]
+    named = list(zip(flat.places, identities, flat.contents, strict=True))
+    seen = {
+        "used_at": [memory.used_at(identity, place) if identity else None for place, identity, _ in named],
+        "copy_of": [memory.copy_of(content, identity or place) if content else None for place, identity, content in named],
+    }
+    columns = {**flat.columns, "conversations": {**flat.columns["conversations"], **seen}}
+    return {name: pd.DataFrame(columns[name], columns=list(COLUMNS[name])) for name in COLUMNS}
+
+
+def read_unchecked(record: Record) -> list[Message]:
+    """The messages with whatever they hold: their types are among what is to be judged."""
+    return [_unchecked(message) for message in record.messages]
 
 
 def _unchecked(message: Mapping[str, Any]) -> Message:
-    """The message with whatever it holds: its types are among what is to be judged."""
     calls = tuple(ToolCall.model_construct(**call) for call in message.get("tool_calls", ()))
     return Message.model_construct(**{**message, "tool_calls": calls})
 
 
-def _conversation(record: Record, messages: Sequence[Message], memory: Memory) -> Row:
-    place, roles = f"{record.source}:{record.line}", [message.role for message in messages]
-    identity = record.conversation_id or None
-    content = hashlib.sha256(orjson.dumps([record.fields.get("customer_id"), record.messages], default=str)).digest()[:16]
+def _conversation(record: Record, messages: Sequence[Message]) -> Row:
+    roles = [message.role for message in messages]
     return {
-        "conversation_id": identity,
-        "used_at": _seen(memory.places, identity, place) if identity else None,
-        "copy_of": _seen(memory.contents, content, identity or place) if any(message.tool_calls for message in messages) else None,
+        "conversation_id": record.conversation_id or None,
         "messages": len(messages),
         "user_messages": roles.count("user"),
         "assistant_messages": roles.count("assistant"),
@@ -84,10 +116,8 @@ def _conversation(record: Record, messages: Sequence[Message], memory: Memory) -
     }
 
 
-def _seen(memory: dict[Any, str], key: object, name: str) -> str | None:
-    """Who has the key already; None when it is new, and then `name` has it."""
-    first = memory.setdefault(key, name)
-    return None if first is name else first
+def _content(record: Record) -> bytes:
+    return hashlib.sha256(orjson.dumps([record.fields.get("customer_id"), record.messages], default=str)).digest()[:16]
 
 
 def _number(value: object) -> float | None:
@@ -103,17 +133,18 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _message_rows(messages: Sequence[Message], pairs: Sequence[tuple[ToolCall, Message | None]]) -> list[Row]:
+def _add_messages(
+    columns: Mapping[str, list[Any]], row: int, messages: Sequence[Message], pairs: Sequence[tuple[ToolCall, Message | None]]
+) -> None:
+    """By column, because of all that is judged messages are the most."""
     answers = {id(answer) for _, answer in pairs}
-    return [
-        {
-            "position": position,
-            "role": _text(message.role) or "",
-            "is_empty": message.role in ("user", "assistant") and not message.content and not message.tool_calls,
-            "answers_a_call": id(message) in answers if message.role == "tool" else None,
-        }
-        for position, message in enumerate(messages)
-    ]
+    columns["row"].extend([row] * len(messages))
+    columns["position"].extend(range(len(messages)))
+    columns["role"].extend([_text(message.role) or "" for message in messages])
+    columns["is_empty"].extend(
+        [message.role in ("user", "assistant") and not message.content and not message.tool_calls for message in messages]
+    )
+    columns["answers_a_call"].extend([id(message) in answers if message.role == "tool" else None for message in messages])
 
 
 def _call_rows(messages: Sequence[Message], pairs: Sequence[tuple[ToolCall, Message | None]], tools: Sequence[Tool]) -> list[Row]:

@@ -1,35 +1,41 @@
 """Which conversations of a log can be trusted: the rest is quarantined, each with its reasons, and the log goes on without them."""
 
-import heapq
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import orjson
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import InsufficientData, InvalidInput
+from agentgym.tools import Tool
+from agentgym.traces.crew import prepared_batches
+from agentgym.traces.drawing import drawn
 from agentgym.traces.importers import Record, RejectedLine, TraceFormat, read_records
+from agentgym.traces.memory import Memory
 from agentgym.traces.mining import ToolMiner
-from agentgym.traces.tables import Memory, flatten
+from agentgym.traces.near_duplicates import NearDuplicates
+from agentgym.traces.preparation import Item, Prepared, batches, observed
+from agentgym.traces.quarantine import Quarantine, quarantined
+from agentgym.traces.redaction import Redactor
+from agentgym.traces.rows import traces_of
+from agentgym.traces.tables import tables_of
 from agentgym.traces.trace import Trace
 
 if TYPE_CHECKING:
     from agentgym.traces.expectations import Finding
 
 MAX_QUARANTINED_SHARE = 0.2
-# Enough rows to make a batch's fixed cost small, few enough to hold as raw JSON.
 BATCH_CONVERSATIONS = 2_000
-_INDEX = re.compile(r"\.\d+\b")
 
 
 class ValidationReport(BaseModel):
-    """How much of a log can be used. read = accepted + quarantined; `reasons` counts conversations by the rule they broke."""
+    """How much of a log can be used. read = accepted + quarantined + forgotten; `reasons` counts conversations by the rule they broke.
+
+    redacted: values that placeholders stand for, by kind.   near_duplicates: accepted conversations that nearly repeat an earlier one.
+    forgotten: conversations that were left out because somebody asked that they be forgotten.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,11 +44,19 @@ class ValidationReport(BaseModel):
     quarantined: int
     tool_calls: int
     reasons: dict[str, int]
+    redacted: dict[str, int] = {}
+    near_duplicates: int = 0
+    forgotten: int = 0
 
     @property
     def quarantined_share(self) -> float:
         """A proportion in 0–1; 0 of an empty log."""
         return self.quarantined / self.read if self.read else 0.0
+
+
+def nobody(_: str) -> bool:
+    """Asked whether a conversation is forgotten, says no."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,104 +70,155 @@ class ValidatedTraces:
 
     def quarantine(self) -> bytes:
         """What was kept out as JSON lines: source, line, conversation_id and reasons; the conversations themselves stay where they are."""
-        return b"".join(
-            orjson.dumps({"source": line.source, "line": line.line, "conversation_id": line.conversation_id, "reasons": line.reasons})
-            + b"\n"
-            for line in self.rejected
-        )
+        return b"".join(map(quarantined, self.rejected))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """Conversations of a batch that keep every rule. rows: without tools.   observed: of each row, as much as tells of its tools."""
+
+    rows: pa.Table
+    observed: Sequence[Trace]
+
+    def traces(self) -> Iterator[Trace]:
+        return traces_of(self.rows, [trace.tools for trace in self.observed])
 
 
 def load_validated(
-    path: Path, format: TraceFormat, *, limit: int | None = None, max_quarantined_share: float = MAX_QUARANTINED_SHARE
+    path: Path,
+    format: TraceFormat,
+    *,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    max_quarantined_share: float = MAX_QUARANTINED_SHARE,
+    redactor: Redactor | None = None,
+    is_forgotten: Callable[[str], bool] = nobody,
+    processes: int | None = None,
 ) -> ValidatedTraces:
     """The conversations of a log that can be trusted, or `limit` of them, drawn from the whole log.
 
-    Only the accepted traces are held in memory; the log is read and judged in batches.
+    redactor: replaces personal data before anything else sees it; without one the log is taken as it is.
+    is_forgotten: told a conversation's id, as logged and as redacted, says whether it is to be left out.
+    processes: that read it side by side; by default one for each core where it is long.
+    All accepted traces are held in memory: `Validation` gives them batch by batch.
     Raises InvalidInput when the log cannot be read, is in another format, contradicts itself in a tool's schema, or when more than
     `max_quarantined_share` of it (0–1) is quarantined; InsufficientData when nothing in it calls a tool.
     """
-    validation = Validation()
-    records = read_records(path, format)
-    traces = tuple(validation.accepted(records if limit is None else _drawn(records, limit)))
-    report = validation.report()
-    _refuse_unusable(report, validation.rejected, path, max_quarantined_share)
-    return ValidatedTraces(traces=traces, rejected=tuple(validation.rejected), report=report, data_docs=validation.data_docs())
+    validation = Validation(path, format, mapping=mapping, limit=limit, redactor=redactor, is_forgotten=is_forgotten, processes=processes)
+    traces = tuple(trace for accepted in validation.accepted() for trace in accepted.traces())
+    validation.refuse_unusable(max_quarantined_share)
+    return ValidatedTraces(
+        traces=traces, rejected=tuple(validation.quarantine), report=validation.report(), data_docs=validation.data_docs()
+    )
 
 
-def _drawn(records: Iterable[Record | RejectedLine], limit: int) -> list[Record | RejectedLine]:
-    """`limit` of the records, each as likely as any other, in the order of the log; no more than these are held at a time.
-
-    Records are drawn by their place: equal logs and limits give the same ones, and a larger limit keeps those of a smaller one.
-    """
-    rng = np.random.default_rng(0)
-    lots = ((rng.random(), place, record) for place, record in enumerate(records))
-    return [record for _, _, record in sorted(heapq.nsmallest(limit, lots), key=lambda lot: lot[1])]
-
-
-@dataclass
 class Validation:
-    """One pass over a log, batch by batch."""
+    """One pass over a log, batch by batch; memory holds a few batches, however long the log is.
 
-    rejected: list[RejectedLine] = field(default_factory=list)
-    _accepted: int = 0
-    _tool_calls: int = 0
+    conversations_in_log: read so far, those that a limit does not draw too.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        path: Path,
+        format: TraceFormat,
+        *,
+        mapping: Path | None = None,
+        limit: int | None = None,
+        redactor: Redactor | None = None,
+        is_forgotten: Callable[[str], bool] = nobody,
+        processes: int | None = None,
+    ) -> None:
         # Great Expectations takes seconds to import, which only those who validate should pay.
         from agentgym.traces.expectations import Inspection
 
-        self._inspection = Inspection()
-        self._memory = Memory()
-        self._miner = ToolMiner()
+        self.quarantine = Quarantine()
+        self._path, self._redactor, self._processes = path, redactor, processes
+        self._is_forgotten = is_forgotten
+        self.conversations_in_log = 0
+        records = self._counted(read_records(path, format, mapping=mapping))
+        self._items: Iterable[Item] = records if limit is None else drawn(records, limit)
+        self._inspection, self._memory, self._miner, self._near_duplicates = Inspection(), Memory(), ToolMiner(), NearDuplicates()
+        self._accepted = self._tool_calls = self._forgotten = 0
 
-    def accepted(self, records: Iterable[Record | RejectedLine]) -> Iterator[Trace]:
-        """The traces that keep every rule; the others are added to `rejected`."""
-        remaining = iter(records)
-        while batch := list(islice(remaining, BATCH_CONVERSATIONS)):
-            self.rejected += (line for line in batch if isinstance(line, RejectedLine))
-            yield from self._judged([record for record in batch if isinstance(record, Record)])
+    def accepted(self, *, on_progress: Callable[[int], None] = lambda read: None) -> Iterator[Accepted]:
+        """The conversations that keep every rule, in the order of the log; the others are added to the quarantine.
+
+        on_progress: told how many conversations were read so far, after each batch.
+        """
+        cut = batches(self._remaining(), conversations=BATCH_CONVERSATIONS)
+        for items, prepared in prepared_batches(cut, self._redactor, processes=self._processes):
+            yield self._judged(prepared, [item.tools for item in items if isinstance(item, Record)])
+            on_progress(self._read)
 
     def report(self) -> ValidationReport:
-        reasons = Counter(rule for line in self.rejected for rule in {_rule(reason) for reason in line.reasons})
         return ValidationReport(
-            read=self._accepted + len(self.rejected),
+            read=self._read,
             accepted=self._accepted,
-            quarantined=len(self.rejected),
+            quarantined=self.quarantine.count,
             tool_calls=self._tool_calls,
-            reasons=dict(reasons.most_common()),
+            reasons=dict(self.quarantine.reasons.most_common()),
+            redacted=dict(self._redactor.counts.most_common()) if self._redactor else {},
+            near_duplicates=self._near_duplicates.count,
+            forgotten=self._forgotten,
         )
 
     def data_docs(self) -> dict[str, str]:
         return self._inspection.pages()
 
-    def _judged(self, records: Sequence[Record]) -> Iterator[Trace]:
+    def refuse_unusable(self, max_quarantined_share: float) -> None:
+        """Raises InvalidInput and InsufficientData as `load_validated` does."""
+        _refuse_unusable(self.report(), next(iter(self.quarantine.first), None), self._path, max_quarantined_share)
+
+    @property
+    def _read(self) -> int:
+        return self._accepted + self.quarantine.count + self._forgotten
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            self.conversations_in_log += 1
+            yield item
+
+    def _remaining(self) -> Iterator[Item]:
+        return (item for item in self._items if not self._is_left_out(item.conversation_id))
+
+    def _is_left_out(self, conversation_id: str | None) -> bool:
+        """Whether the conversation is forgotten, which is counted."""
+        is_left_out = conversation_id is not None and self._is_forgotten(conversation_id)
+        self._forgotten += is_left_out
+        return is_left_out
+
+    def _judged(self, prepared: Prepared, tools: Sequence[tuple[Tool, ...]]) -> Accepted:
+        """tools: of each conversation in the batch."""
+        self.quarantine.extend(line for line in prepared.unreadable if not self._is_left_out(line.conversation_id))
+        # An id that says who somebody is was redacted since, and may be known as forgotten in that form alone.
+        left_out = {number for number, (_, _, named) in enumerate(prepared.conversations) if self._is_left_out(named)}
+        reasons = self._reasons(prepared)
+        self.quarantine.extend(prepared.rejected(number, *reasons[number]) for number in sorted(reasons.keys() - left_out))
+        rows = [row for row, number in enumerate(prepared.numbers) if number not in reasons and number not in left_out]
+        seen = [observed(prepared, row, tools[prepared.numbers[row]]) for row in rows]
+        self._count(prepared, rows, seen)
+        is_whole = len(rows) == len(prepared.numbers)
+        return Accepted(rows=prepared.rows if is_whole else prepared.rows.take(pa.array(rows, pa.int64())), observed=seen)
+
+    def _reasons(self, prepared: Prepared) -> dict[int, Sequence[str]]:
+        """Why each conversation that is kept out is, by its number in the batch: the rules it breaks, else what its types are not."""
         findings: dict[int, list[Finding]] = {}
-        for finding in self._inspection.inspect(flatten(records, self._memory)):
+        for finding in self._inspection.inspect(tables_of(prepared.flat, self._memory)):
             findings.setdefault(finding.row, []).append(finding)
-        for row, record in enumerate(records):
-            reasons = [finding.reason for finding in findings.get(row, ())]
-            judged = record.rejected(*reasons) if reasons else record.to_trace()
-            if isinstance(judged, Trace):
-                self._count(judged)
-                yield judged
-            else:
-                self.rejected.append(judged)
+        return {**prepared.faults, **{number: [finding.reason for finding in found] for number, found in findings.items()}}
 
-    def _count(self, trace: Trace) -> None:
-        self._miner.observe(trace)
-        self._accepted += 1
-        self._tool_calls += sum(len(message.tool_calls) for message in trace.messages)
+    def _count(self, prepared: Prepared, rows: Sequence[int], seen: Sequence[Trace]) -> None:
+        for row, trace in zip(rows, seen, strict=True):
+            self._miner.observe(trace)
+            self._near_duplicates.observe_signature(prepared.signatures[row])
+            self._tool_calls += prepared.calls[row]
+        self._accepted += len(rows)
 
 
-def _rule(reason: str) -> str:
-    """The rule of a reason, without where and with what it was broken."""
-    return _INDEX.sub("", reason.partition(";")[0].removesuffix("."))
-
-
-def _refuse_unusable(report: ValidationReport, rejected: Sequence[RejectedLine], path: Path, max_quarantined_share: float) -> None:
+def _refuse_unusable(report: ValidationReport, first: RejectedLine | None, path: Path, max_quarantined_share: float) -> None:
     if not report.read:
         raise InvalidInput(f"A log needs at least one conversation; {str(path)!r} is empty. Check that the export ran.")
-    first = rejected[0] if rejected else None
     if first and (not report.accepted or report.quarantined_share > max_quarantined_share):
         raise InvalidInput(
             f"At most {max_quarantined_share:.0%} of a log may be unusable; {report.quarantined} of {report.read} conversations in "

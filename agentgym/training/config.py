@@ -66,7 +66,8 @@ class TrainingConfig(BaseModel):
     max_decisions_per_pass: that a learner's network computes at once, in whole rollouts; fewer take less memory and more time; None for
     all of an iteration.
     torch_threads: of each process.   time_limit_seconds: no iteration starts after it; None for no limit. A run stopped by the clock is
-    not repeatable, one that ends by itself is.   reward: other weights than the scenario's own.   flow_grpo: of that method alone.
+    not repeatable, one that ends by itself is.   reward: other weights than the scenario's own.   waive_audit: why a reward may train
+    that its audit refuses.   flow_grpo: of that method alone.
     methods: of the others.
     """
 
@@ -96,6 +97,7 @@ class TrainingConfig(BaseModel):
     torch_threads: int = Field(default=1, ge=1, le=256)
     time_limit_seconds: float | None = Field(default=None, gt=0)
     reward: RewardWeights | None = None
+    waive_audit: str | None = Field(default=None, min_length=1)
     flow_grpo: FlowGRPOSettings = FlowGRPOSettings()
     methods: MethodSettings = MethodSettings()
 
@@ -153,6 +155,11 @@ class TrainingConfig(BaseModel):
     @property
     def learner(self) -> Learner:
         return Learner(**{name: getattr(self, name) for name in Learner.model_fields})
+
+    @property
+    def reads_reward(self) -> bool:
+        """Whether the method learns by the reward, or chooses by it; where nobody reads it there is nothing to audit."""
+        return self.method not in ("sft", "distill")
 
     @property
     def groups(self) -> int:

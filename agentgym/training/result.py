@@ -12,7 +12,7 @@ from agentgym.errors import InvalidInput
 from agentgym.statistics import Estimate
 from agentgym.store import write_atomically
 from agentgym.training.config import TrainingConfig
-from agentgym.verdicts import Check
+from agentgym.verdicts import Check, RewardAudit
 
 if TYPE_CHECKING:
     from agentgym.policies.checkpoint import Checkpoint
@@ -123,7 +123,8 @@ class TrainingResult(BaseModel):
     """A run that came to its end.
 
     criteria: the scenario's thresholds by metric.   checks: how the policy stands against them.   estimates: of the policy on held-out
-    cases, with intervals; `start` of the one it began as, `logs` of today's agent on the same customers.
+    cases, with intervals; `start` of the one it began as, `logs` of today's agent on the same customers, `floors` of players without skill.
+    audit: of the reward, before anything was trained; None where the method reads none.
     findings: what was worth a warning on the way.   device: where networks were computed.   checkpoint_digest: of the policy in
     `checkpoint.zip`.   folder: where it was saved, with everything else of the run; None before.
     """
@@ -137,6 +138,8 @@ class TrainingResult(BaseModel):
     estimates: dict[str, Estimate]
     start: dict[str, Estimate]
     logs: dict[str, Estimate] | None = None
+    floors: dict[str, dict[str, Estimate]] = {}
+    audit: RewardAudit | None = None
     findings: tuple[str, ...] = ()
     device: str
     checkpoint_digest: str

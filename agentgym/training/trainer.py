@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, Self
@@ -11,7 +12,10 @@ from typing import Any, Literal, Self
 import torch
 
 from agentgym.errors import InvalidInput
+from agentgym.evaluation.play_floors import evaluate_play_floors
 from agentgym.policies.checkpoint import Checkpoint, load_trainable_policy
+from agentgym.statistics import Estimate
+from agentgym.training.auditing import audit_training
 from agentgym.training.conclusion import convergence_episode, readiness, readiness_checks
 from agentgym.training.config import Method, TrainingConfig
 from agentgym.training.diagnosis import findings_of
@@ -25,9 +29,9 @@ from agentgym.training.result import IterationMetrics, Trained, TrainingMetrics,
 from agentgym.training.resume_point import ResumePoint
 from agentgym.training.run_folder import HELD_OUT, LAST_ITERATION, START, TEACHER, RunFolder
 from agentgym.training.trained_agent import read_checkpoint
-from agentgym.verdicts import EvaluationReport, Subject
+from agentgym.verdicts import EvaluationReport, RewardAudit, Subject
 
-Stage = Literal["conversations", "imitation", "before", "training", "after"]
+Stage = Literal["conversations", "audit", "imitation", "before", "training", "after"]
 Start = Checkpoint | TrainingResult | Path | str
 
 
@@ -35,7 +39,7 @@ Start = Checkpoint | TrainingResult | Path | str
 class TrainingProgress:
     """How far a run is: `done` of `total` in this stage.
 
-    stage: making conversations, imitating them, judging the policy before, training it, judging it after.
+    stage: making conversations, auditing the reward, imitating them, judging the policy before, training it, judging it after.
     metrics: of the iteration that ended just now.
     """
 
@@ -51,8 +55,9 @@ OnProgress = Callable[[TrainingProgress], None]
 class Trainer:
     """One run.
 
-    It makes conversations of the scenario's agent of today, splits them by customer, starts from a policy that imitates them, trains it
-    as `config.method` says, judges it on the customers held out, and saves everything in a folder of its own. No server is needed.
+    It makes conversations of the scenario's agent of today, splits them by customer, has adversaries play for the reward, starts from a
+    policy that imitates the conversations, trains it as `config.method` says, judges it on the customers held out, and saves everything in
+    a folder of its own. No server is needed.
     """
 
     def __init__(
@@ -91,16 +96,21 @@ class Trainer:
         return trainer
 
     def train(self, on_progress: OnProgress = lambda _: None) -> TrainingResult:
-        """The result, saved in `result.folder`. Interrupted, the folder keeps the last checkpoint."""
+        """The result, saved in `result.folder`. Interrupted, the folder keeps the last checkpoint.
+
+        Raises Refused before anything is trained when the reward pays an adversary and `config.waive_audit` gives no reason to go on.
+        """
         began, now = monotonic(), datetime.now(UTC)
         material = gather_material(self.config)
         on_progress(TrainingProgress(stage="conversations", done=1, total=1))
+        on_player = partial(_report_player, on_progress)
+        audit = audit_training(material, self.config, on_progress=on_player)
         self.folder = self.folder or RunFolder.create(self.config, now=now)
         started_at = self.folder.write_environment(device=self.device, now=now)
         run = _Run(self.config, self.device, self.folder, material, on_progress)
         start = run.start(self._start)
         trained = run.learn(start, self._teacher, self._ray_address)
-        return run.conclude(start, trained, began=began, started_at=started_at)
+        return run.conclude(start, trained, audit, began=began, started_at=started_at)
 
 
 class _Run:
@@ -146,7 +156,9 @@ class _Run:
             self.folder.write_trajectories(LAST_ITERATION, trained.trajectories)
         return trained
 
-    def conclude(self, start: Checkpoint, trained: Trained, *, began: float, started_at: datetime) -> TrainingResult:
+    def conclude(
+        self, start: Checkpoint, trained: Trained, audit: RewardAudit | None, *, began: float, started_at: datetime
+    ) -> TrainingResult:
         before, after = self._judged(start, "before"), self._judged(trained.checkpoint, "after")
         self.folder.write_trajectories(HELD_OUT, after.trajectories)
         criteria = dict(self.material.world.success_criteria())
@@ -162,6 +174,8 @@ class _Run:
             start=before.report.estimates,
             findings=tuple(finding.message for finding in findings_of(trained.curve)),
             logs=self.material.logs.estimates,
+            floors=self._floors(),
+            audit=audit,
             device=self.device,
             checkpoint_digest=trained.checkpoint.digest,
             started_at=started_at,
@@ -184,6 +198,12 @@ class _Run:
             training={"imitation": {"conversations": len(train)}},
             on_progress=self._on_imitation,
         )
+
+    def _floors(self) -> dict[str, dict[str, Estimate]]:
+        """What players without skill reach on the same held-out cases."""
+        world, pack = self.material.world, self.material.pack
+        reports = evaluate_play_floors(world, pack.train, pack.held_out, train_digest=pack.snapshot_digest, seed=self._seed)
+        return {report.subject.name: report.estimates for report in reports}
 
     def _judged(self, checkpoint: Checkpoint, stage: Literal["before", "after"]) -> Judged:
         return judge_policy(
@@ -217,6 +237,10 @@ class _Run:
         write_weights(policy.network, {name.removeprefix(WEIGHTS): tensors[name] for name in tensors if name.startswith(WEIGHTS)})
         self.folder.write_checkpoint(start.with_weights_of(policy, training={"iterations": point.state.iteration}))
         self.folder.write_resume_point(point)
+
+
+def _report_player(on_progress: OnProgress, done: int, total: int) -> None:
+    on_progress(TrainingProgress(stage="audit", done=done, total=total))
 
 
 def _metrics(

@@ -12,7 +12,9 @@ from agentgym.serving.steering import is_in_line
 from agentgym.serving.traffic_log import TrafficLog
 from agentgym.settings import Settings
 from agentgym.store import ArtifactRef, open_store
+from agentgym.traces.forgotten import Tombstone
 from agentgym.tracking import mlflow_answering, open_mlflow
+from tasks.forgotten import forgotten_conversations
 from tasks.health.databases import database_urls, is_begun
 from tasks.health.finding import Finding, Look, ok, problem, warning
 from tasks.servers import is_answered
@@ -29,6 +31,7 @@ def agent_looks(agent: str, settings: Settings) -> dict[str, Look]:
         "traffic": lambda: look_at_traffic(agent, settings),
         "keys": lambda: look_at_keys(settings),
         "live test": lambda: look_at_live_test(agent, settings),
+        "forgotten": lambda: look_at_forgotten(agent, settings),
     }
 
 
@@ -149,6 +152,31 @@ def look_at_live_test(agent: str, settings: Settings) -> Iterator[Finding]:
         now = f"version {champion.version}" if champion else "nobody"
         statement = f"{test.test_id} compares with version {test.control.name}, which is champion no more; {now} is."
         yield problem("live test", statement, "Everybody is served the champion. End the test: agentgym ab stop.")
+
+
+def look_at_forgotten(agent: str, settings: Settings) -> Iterator[Finding]:
+    """Whether what was forgotten is gone, and whether the champion learned from it."""
+    forgotten = forgotten_conversations(settings)
+    tombstones = forgotten.tombstones if forgotten else ()
+    unfinished = [tombstone for tombstone in tombstones if tombstone.state == "begun"]
+    champion = _champion(agent, settings)
+    learned = [each for each in tombstones if champion and _learned(each, agent, champion)]
+    if unfinished:
+        statement = f"{len(unfinished)} conversations are to be forgotten, and something of them may be left."
+        yield problem("forgotten", statement, "Run agentgym traces forget again, with the same id.")
+    elif learned and champion:
+        statement = f"The champion, version {champion.version}, learned from {len(learned)} conversations that were forgotten since."
+        yield warning("forgotten", statement, f"Learn again without them: agentgym improve --agent {agent}")
+    elif tombstones:
+        yield ok("forgotten", f"{len(tombstones)} conversations are forgotten; the champion learned from none of them.")
+    else:
+        yield ok("forgotten", "No conversation was forgotten.")
+
+
+def _learned(tombstone: Tombstone, agent: str, champion: Pointer) -> bool:
+    return champion.checkpoint_digest in tombstone.dependents.checkpoints or any(
+        (version.agent, version.version) == (agent, champion.version) for version in tombstone.dependents.versions
+    )
 
 
 def _ledger(agent: str, settings: Settings) -> Ledger | None:

@@ -129,6 +129,12 @@ def test_reasons_are_counted_by_rule(tmp_path: Path) -> None:
     assert report.reasons["A line must be JSON"] == 1
 
 
+def test_conversations_that_nearly_repeat_each_other_are_counted_and_kept(tmp_path: Path) -> None:
+    """All ten say the same but for the number."""
+    found = validated(tmp_path, lambda log: log["messages"][0].update(content="Where on earth did I leave the other one of them?"))
+    assert (found.report.near_duplicates, found.report.accepted, len(found.traces)) == (8, 10, 10)
+
+
 def test_a_limit_draws_the_same_conversations_from_the_whole_log_each_time(tmp_path: Path) -> None:
     """The first so many of a log that is sorted by service would all be of one service."""
     path = write_log(tmp_path / "log.jsonl", count=40)
@@ -229,5 +235,5 @@ def test_whatever_a_log_holds_every_line_is_accepted_or_quarantined(tmp_path: Pa
 
 
 def test_source_files_are_named_with_their_digests(tmp_path: Path) -> None:
-    (source,) = source_files(write_log(tmp_path / "log.jsonl"))
+    (source,) = source_files(write_log(tmp_path / "log.jsonl"), "jsonl")
     assert (source.name, len(source.digest)) == ("log.jsonl", 64)

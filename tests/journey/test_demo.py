@@ -41,6 +41,14 @@ def test_a_version_trained_on_a_corrupted_reward_is_refused_with_reasons(told: d
     assert any(reason.startswith("failed") for reason in corrupted["reasons"])
 
 
+def test_adversaries_tell_the_rewards_apart_before_anything_is_trained(told: dict[str, Any]) -> None:
+    improved, corrupted = told["reward_audits"]["improve"], told["reward_audits"]["corrupted_reward"]
+    assert (improved["verdict"], improved["waiver"]) == ("sound", None)
+    assert corrupted["verdict"] == "refuse"
+    assert corrupted["waiver"]
+    assert any("spam_tools is paid" in reason for reason in corrupted["reasons"])
+
+
 def test_another_reward_asks_for_no_second_imitation(told: dict[str, Any]) -> None:
     steps = [step["name"] for step in told["steps"]]
     assert steps.count("imitate agent") == 1

@@ -8,6 +8,7 @@ import yaml
 from prefect.deployments.runner import RunnerDeployment
 
 from agentgym.errors import InvalidInput
+from agentgym.traces.importers import format_names
 from flows.improve_agent import improve_agent
 from flows.serve import DEPLOYMENTS_FILE, declared_deployments
 
@@ -63,7 +64,7 @@ def test_a_file_that_declares_nothing_is_refused(tmp_path: Path) -> None:
 def test_the_form_of_a_run_knows_types_choices_and_bounds() -> None:
     schema = improve_agent.parameters
     assert schema.required == []
-    assert schema.definitions["TraceSource"]["properties"]["format"]["enum"] == ["jsonl", "json", "openai", "sgd"]
+    assert schema.definitions["TraceSource"]["properties"]["format"]["enum"] == list(format_names())
     assert schema.definitions["TrainingConfig"]["properties"]["episodes"]["minimum"] == 1
 
 

@@ -35,3 +35,9 @@ def test_a_command_alone_shows_what_it_offers(capsys, monkeypatch):
 def test_the_version_is_an_answer(capsys, monkeypatch):
     code, output, _ = told(capsys, monkeypatch, "--version")
     assert (code, output.count(".")) == (0, 2)
+
+
+def test_an_unknown_format_is_bad_input_that_names_near_ones(capsys, monkeypatch):
+    code, output, errors = told(capsys, monkeypatch, "traces", "validate", "x", "--format", "oltp", "--json")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert json.loads(output)["error"]["message"].endswith("Did you mean 'otlp'?")

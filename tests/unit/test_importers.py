@@ -103,6 +103,19 @@ def test_a_conversation_without_id_is_named_after_its_place(tmp_path: Path) -> N
     assert trace.conversation_id == "log.jsonl:1"
 
 
+def test_conversations_without_ids_on_one_line_have_different_names(tmp_path: Path) -> None:
+    """An array is often written on a single line, and all but its first conversation were taken for repetitions."""
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps([{"messages": SHORT_FORM["messages"]}] * 3))
+    assert [trace.conversation_id for trace in traces_of(path)] == ["log.json:1", "log.json:1.2", "log.json:1.3"]
+
+
+def test_a_result_that_is_content_but_no_text_is_the_result(tmp_path: Path) -> None:
+    log = json.loads(json.dumps(OPENAI_FORM))
+    log["messages"][3]["content"] = {"status": "sent"}
+    assert traces_of(write_lines(tmp_path / "log.jsonl", log))[0].messages[3].result == {"status": "sent"}
+
+
 @pytest.mark.parametrize("layout", ["array", "indented array", "single", "gzip", "byte order mark"])
 def test_every_layout_of_a_file_gives_the_same_traces(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "log.json"
@@ -226,8 +239,10 @@ def test_a_log_in_another_format_says_which_to_use(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="A format is one of jsonl, json, openai, sgd; got 'yaml'"):
-        traces_of(write_lines(tmp_path / "log.jsonl", SHORT_FORM), "yaml")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"A format is one of .*, sgd; got 'yaml'\. Choose"):
+        traces_of(write_lines(tmp_path / "log.jsonl", SHORT_FORM), "yaml")
+    with pytest.raises(InvalidInput, match=r"got 'opnai'\. Did you mean 'openai'"):
+        traces_of(write_lines(tmp_path / "log.jsonl", SHORT_FORM), "opnai")
 
 
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:

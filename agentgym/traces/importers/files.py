@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -12,36 +14,54 @@ from typing import Any, BinaryIO, cast
 import orjson
 
 from agentgym.errors import InvalidInput
+from agentgym.traces.importers.s3_path import S3Path
 
-SUFFIXES = (".json", ".jsonl", ".ndjson")
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+COMPRESSED = (".gz", ".zst")
 SIDECARS = ("schema.json", "tools.json")
+_BUFFER_BYTES = 1 << 18
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file that traces came from; `name` is relative to what was imported, `digest` the SHA-256 of its bytes."""
+    """A file that traces came from; `name` is relative to what was imported.
+
+    digest: the SHA-256 of its bytes; of an object in S3, of what S3 says of its version.
+    """
 
     name: str
     digest: str
 
 
-def log_files(path: Path) -> list[Path]:
+def file_bytes(file: Path) -> int:
+    """Its size; 0 where that cannot be told."""
+    try:
+        return file.size if isinstance(file, S3Path) else file.stat().st_size
+    except OSError:
+        return 0
+
+
+def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]:
     """The file itself, or the logs in a folder and below it, by name; schemas and tool lists beside them are not logs."""
     if path.is_file():
         return [path]
     if not path.exists():
         raise InvalidInput(f"Traces are read from a file or a folder; nothing is at {str(path)!r}. Check the path.")
-    found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path)) and file.is_file())
+    found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path), suffixes) and file.is_file())
     if not found:
         raise InvalidInput(
-            f"A folder of traces holds {', '.join(SUFFIXES)} files, or those with .gz; {str(path)!r} has none. Check the path."
+            f"A folder of traces holds {', '.join(suffixes)} files, or those with {' or '.join(COMPRESSED)}; {str(path)!r} has none. "
+            "Check the path."
         )
     return found
 
 
-def source_files(path: Path) -> tuple[SourceFile, ...]:
-    """Every log under `path` with its digest: where traces came from."""
-    return tuple(SourceFile(name=file_name(file, path), digest=_digest(file)) for file in log_files(path))
+def source_file(file: Path, root: Path) -> SourceFile:
+    if isinstance(file, S3Path):
+        return SourceFile(name=file_name(file, root), digest=file.version_digest())
+    with _readable(file), file.open("rb") as opened:
+        return SourceFile(name=file_name(file, root), digest=hashlib.file_digest(opened, "sha256").hexdigest())
 
 
 def file_name(file: Path, root: Path) -> str:
@@ -50,8 +70,11 @@ def file_name(file: Path, root: Path) -> str:
 
 
 def sidecar(file: Path, name: str) -> Path | None:
-    """The file called `name`, or `name`.gz, beside `file`."""
-    return next((found for found in (file.parent / name, file.parent / f"{name}.gz") if found.is_file()), None)
+    """The file called `name`, plain or compressed, beside `file`."""
+    names = [f"{name}{suffix}" for suffix in ("", *COMPRESSED)]
+    if isinstance(file, S3Path):
+        return next(filter(None, map(file.beside, names)), None)
+    return next((found for each in names if (found := file.parent / each).is_file()), None)
 
 
 def read_json(path: Path) -> Any:
@@ -65,22 +88,88 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed when it is gzip whatever its name."""
-    with _readable(path), path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+    """The bytes of a file, decompressed when it is gzip or Zstandard, whatever its name."""
+    with _readable(path), _opened(path) as file:
+        yield _decompressed(cast(BinaryIO, file), file.peek(4)[:4])
 
 
-def _is_log(name: Path) -> bool:
-    plain = name.name.removesuffix(".gz")
+def _opened(path: Path) -> io.BufferedReader:
+    if isinstance(path, S3Path):
+        return io.BufferedReader(_Followed(path.open("rb"), path), _BUFFER_BYTES)
+    return io.BufferedReader(_Followed(path.open("rb", buffering=0), path), _BUFFER_BYTES)
+
+
+class BytesRead:
+    """How far each log file was read; what is read again counts once. `count` is of all of them."""
+
+    def __init__(self) -> None:
+        self._positions: dict[Path, int] = {}
+
+    @property
+    def count(self) -> int:
+        return sum(self._positions.values())
+
+    def reach(self, path: Path, position: int) -> None:
+        self._positions[path] = max(position, self._positions.get(path, 0))
+
+
+_bytes_read: ContextVar[BytesRead | None] = ContextVar("bytes_read", default=None)
+
+
+@contextmanager
+def following_bytes() -> Iterator[BytesRead]:
+    """What is read of log files inside."""
+    token = _bytes_read.set(followed := BytesRead())
+    try:
+        yield followed
+    finally:
+        _bytes_read.reset(token)
+
+
+class _Followed(io.RawIOBase):
+    """The bytes of a file, told to whoever follows."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file, self._path, self._position = file, path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._file.readinto(buffer)
+        self._position += count
+        if (followed := _bytes_read.get()) is not None:
+            followed.reach(self._path, self._position)
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def begins_as_json(path: Path) -> bool:
+    """Whether the file begins as an object or an array does."""
+    with open_log(path) as file:
+        return file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _decompressed(file: BinaryIO, magic: bytes) -> BinaryIO:
+    if magic.startswith(_GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if magic != _ZSTANDARD:
+        return file
+    # Imported here, because most logs are something else.
+    import pyarrow
+
+    return cast(BinaryIO, io.BufferedReader(pyarrow.CompressedInputStream(file, "zstd")))
+
+
+def _is_log(name: Path, suffixes: Sequence[str]) -> bool:
+    plain = name.name
+    for compressed in COMPRESSED:
+        plain = plain.removesuffix(compressed)
     is_hidden = any(part.startswith(".") for part in name.parts)
-    return plain.endswith(SUFFIXES) and plain not in SIDECARS and not is_hidden
-
-
-def _digest(file: Path) -> str:
-    with _readable(file), file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return plain.endswith(tuple(suffixes)) and plain not in SIDECARS and not is_hidden
 
 
 @contextmanager

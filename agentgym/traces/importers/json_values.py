@@ -53,18 +53,25 @@ def read_values(path: Path) -> Iterator[Value | Malformed]:
         yield from _lines(file) if _is_line_delimited(head) else _elements(io.TextIOWrapper(file, "utf-8-sig"))
 
 
+def binary_kind(head: bytes) -> str | None:
+    """What a file is that begins like this, when it is neither JSON nor plain rows."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
+
+
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    looks = next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
-    if looks is None and start and start[:1] not in b"{[" and b"," in start.partition(b"\n")[0] and b"{" not in start:
-        looks = "CSV"
-    if looks:
+    if looks := binary_kind(head):
         raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
+    header, _, rows = start.partition(b"\n")
+    if b"," in header and b"{" not in header and not header.startswith(b"[") and not rows.lstrip().startswith((b"{", b"[")):
+        raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like CSV. Use csv with a mapping, or export it as JSON lines.")
 
 
 def _is_line_delimited(head: bytes) -> bool:
     first, newline, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if first.startswith(b"["):
+    # A bracket alone opens what is written over several lines.
+    if first.startswith(b"[") or first.strip() == b"{":
         return False
     if not first.startswith(b"{") or not newline:
         return True
@@ -81,11 +88,19 @@ def _lines(file: BinaryIO) -> Iterator[Value | Malformed]:
     while line := file.readline(MAX_VALUE_CHARACTERS):
         number += 1
         text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if len(line) == MAX_VALUE_CHARACTERS:
+        if len(line) == MAX_VALUE_CHARACTERS and not line.endswith(b"\n"):
             yield Malformed(line=number, problem=f"A conversation must fit {MAX_VALUE_CHARACTERS:,} bytes; this line does not.")
-            return
+            del line, text
+            _skip_line(file)
+            continue
         if text.strip():
             yield _parsed(text, number)
+
+
+def _skip_line(file: BinaryIO) -> None:
+    """What is left of a line, without holding it."""
+    while (rest := file.readline(CHUNK_CHARACTERS)) and not rest.endswith(b"\n"):
+        continue
 
 
 def _parsed(line: bytes, number: int) -> Value | Malformed:

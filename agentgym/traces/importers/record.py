@@ -25,12 +25,14 @@ class Record:
 
     fields: those of a Trace without its tools, as JSON; each message has role, content, tool_calls (id, name, arguments), name,
     tool_call_id and result, whatever form the log is in.   tools: shared between the records that declare equal ones.
+    json_bytes: how long the fields are as JSON; 0 before anybody has written them.
     """
 
     source: str
     line: int
     fields: dict[str, Any]
     tools: tuple[Tool, ...] = ()
+    json_bytes: int = 0
 
     @property
     def conversation_id(self) -> str | None:

@@ -1,0 +1,1 @@
+"""The groups of commands, `agentgym GROUP COMMAND`, one file each."""

@@ -1,0 +1,197 @@
+"""The least of a recorded conversation on which an agent still fails, and in which what is right can still be known.
+
+What is right is the accepted record: the calls it makes. An agent fails at the first of them that it does not make. Turns, and then
+messages, are taken out of the record while it fails at the same call, as long as the recorded agent itself stays right in what is left
+and every value it gives can be known from what is left as it could before.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+
+from agentgym.environments.play import play_episode
+from agentgym.episode import Outcome, Policy, Trajectory
+from agentgym.errors import InsufficientData, InvalidInput
+from agentgym.messages import Message
+from agentgym.scenarios.from_traces import RECORDED, RecordedScenario, recorded_case
+from agentgym.scenarios.pack import ScenarioPack
+from agentgym.scenarios.regressions.delta_debugging import MOST_TESTS, ddmin
+from agentgym.scenarios.regressions.regression import Regression
+from agentgym.scenarios.value_sources import Sources, value_sources
+from agentgym.tools import Tool
+from agentgym.traces.matching import call_key
+from agentgym.traces.mining import answered_calls, mine_tools
+from agentgym.traces.trace import Trace
+
+_FAILED = (Outcome.UNRESOLVED, Outcome.ABANDONED)
+Unit = tuple[Message, ...]
+
+
+def regression_of_version(trace: Trace, policy: Policy, *, name: str, seed: int = 0, most_tests: int = MOST_TESTS) -> Regression:
+    """What is left of an accepted conversation on which the version still fails. Raises InvalidInput when it does not fail."""
+    if trace.outcome in _FAILED:
+        raise InvalidInput(
+            f"A version is held against what was right; {trace.conversation_id!r} ended {trace.outcome.value!r}. "
+            "Give a conversation that went well."
+        )
+    trial = _Trial(trace, lambda shorter: _first_missing(play(policy, shorter, seed=seed), shorter))
+    if trial.failed_at is None:
+        raise InvalidInput(f"A regression case is a failure; {name} makes every call of {trace.conversation_id!r}. Nothing is to be kept.")
+    return _minimised(trial, source=trace, found_in=name, most_tests=most_tests)
+
+
+def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests: int = MOST_TESTS) -> Regression:
+    """What is left of the conversation that shows what was right where this one failed: the first call it lacks, and all that call needs.
+
+    traces: the log, in which a conversation of the same customer that went well is looked for; of several the one that agrees longest.
+    Raises InvalidInput for a conversation that did not fail, InsufficientData when nothing shows what would have been right.
+    """
+    if failed.outcome not in _FAILED:
+        raise InvalidInput(f"A regression case is a failure; {failed.conversation_id!r} is not known to have failed. Choose one that did.")
+    made = {call_key(call) for call, answer in answered_calls(failed.messages) if answer is not None and not answer.is_error}
+    candidates = [trace for trace in traces if trace.cluster_id == failed.cluster_id and trace.outcome not in (*_FAILED, None)]
+    trials = [_Trial(trace, lambda shorter: _first_lacking(shorter, made)) for trace in candidates]
+    trials = [trial for trial in trials if trial.failed_at is not None and trial.is_sound(trial.trace)]
+    if not trials:
+        raise InsufficientData(
+            f"A regression case needs to know what would have been right; {failed.conversation_id!r} failed, and of the "
+            f"{len(candidates)} conversations of {failed.cluster_id!r} that went well none makes a call that it lacks. "
+            "Name the version that fails instead."
+        )
+    best = max(trials, key=lambda trial: sum(key in made for key in trial.due_keys))
+    return _minimised(best, source=failed, found_in=failed.agent_version or "the recorded agent", most_tests=most_tests)
+
+
+def play(policy: Policy, trace: Trace, *, seed: int) -> Trajectory:
+    """The policy in this recording, with a customer who leaves where it does not do what the record does."""
+    return play_episode(_scenario(trace).create_environment(), policy, recorded_case(trace), seed=seed)
+
+
+class _Trial:
+    """A recording, the call that is failed at, and whether a shorter one is still that failure."""
+
+    def __init__(self, trace: Trace, failing: Callable[[Trace], str | None]) -> None:
+        self.trace = trace
+        self._failing = failing  # the first due call of a recording that the agent does not make; None when it makes all
+        self.due_keys = [call_key(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error)]
+        self.failed_at = failing(trace) if self.due_keys else None
+        self._sources = {id(call): sources for call, sources in value_sources(trace)}
+        self._before = _customers_words_before_calls(trace)
+
+    def still_fails(self, shorter: Trace) -> bool:
+        return self.is_sound(shorter) and self._failing(shorter) == self.failed_at
+
+    def is_sound(self, shorter: Trace) -> bool:
+        """Whether the recorded agent is right in it, and can know every value it could know before."""
+        return self._knows_values(shorter) and _replays_rightly(shorter)
+
+    def _knows_values(self, shorter: Trace) -> bool:
+        kept = {id(message) for message in shorter.messages}
+        calls = value_sources(shorter)
+        return bool(calls) and all(
+            _is_known(self._sources[id(call)], sources, is_all_said=self._before[id(call)] <= kept) for call, sources in calls
+        )
+
+
+def _is_known(before: Sources, after: Sources, *, is_all_said: bool) -> bool:
+    """A value that stood nowhere may have been meant by anything the customer said, so then all of it has to stay."""
+    return all(after[path] if origins else is_all_said for path, origins in before.items())
+
+
+def _customers_words_before_calls(trace: Trace) -> dict[int, set[int]]:
+    """By the identity of each call: that of every message of the customer before it."""
+    said: set[int] = set()
+    before: dict[int, set[int]] = {}
+    for message in trace.messages:
+        before |= {id(call): set(said) for call in message.tool_calls}
+        said |= {id(message)} if message.role == "user" else set()
+    return before
+
+
+def _minimised(trial: _Trial, *, source: Trace, found_in: str, most_tests: int) -> Regression:
+    """First whole turns, then messages inside those that are left; what came before the customer spoke always stays."""
+    opening, units = _turns(trial.trace)
+    shorter, tests, is_minimal = trial.trace, 0, True
+    for split in (lambda turns: turns, _parts):
+        result = ddmin(split(units), lambda kept: trial.still_fails(_joined(trial.trace, opening, kept)), most_tests=most_tests)
+        units, tests, is_minimal = list(result.units), tests + result.tests, is_minimal and result.is_minimal
+        shorter = _joined(trial.trace, opening, units)
+    call = next(call for message in shorter.messages for call in message.tool_calls if call_key(call) == trial.failed_at)
+    case = recorded_case(
+        shorter.model_copy(update={"conversation_id": f"{trial.trace.conversation_id}~least", "customer_id": source.cluster_id})
+    )
+    return Regression(
+        case=case,
+        source=source.conversation_id,
+        source_digest=hashlib.sha256(source.model_dump_json().encode()).hexdigest(),
+        found_in=found_in,
+        what=f"{call.name} is not called as it should be",
+        replay=shorter.messages,
+        messages_before=len(trial.trace.messages),
+        messages_after=len(shorter.messages),
+        tests=tests,
+        is_minimal=is_minimal,
+    )
+
+
+def _turns(trace: Trace) -> tuple[Unit, list[Unit]]:
+    """What came before the customer's first words, then each of their messages with what the agent did after it."""
+    starts = [at for at, message in enumerate(trace.messages) if message.role == "user"]
+    bounds = zip(starts, [*starts[1:], len(trace.messages)], strict=True)
+    return trace.messages[: starts[0]], [trace.messages[start:end] for start, end in bounds]
+
+
+def _parts(turns: Sequence[Unit]) -> list[Unit]:
+    """Single messages; a message with calls and its results are one."""
+    parts: list[list[Message]] = []
+    for message in (message for turn in turns for message in turn):
+        if message.role == "tool" and parts:
+            parts[-1].append(message)
+        else:
+            parts.append([message])
+    return [tuple(part) for part in parts]
+
+
+def _joined(trace: Trace, opening: Unit, units: Iterable[Unit]) -> Trace:
+    messages = (*opening, *(message for unit in units for message in unit))
+    # A record without a message is none; one that nobody speaks in is refused when it is tried.
+    return trace.model_copy(update={"messages": messages or trace.messages[:1]})
+
+
+def _replays_rightly(trace: Trace) -> bool:
+    """Whether the recorded agent is right in everything it does here, and the customer speaks first."""
+    if not any(message.role == "user" for message in trace.messages):
+        return False
+    environment = _scenario(trace).create_environment()
+    environment.reset(seed=0, options={"case": recorded_case(trace)})
+    for message in trace.messages:
+        if message.role == "assistant":
+            _, _, is_terminated, is_truncated, _ = environment.step(message)
+            if is_terminated or is_truncated:
+                break
+    played = environment.trajectory(())
+    return played.is_success and bool(played.calls) and all(judged.is_correct for judged in played.calls)
+
+
+def _scenario(trace: Trace) -> RecordedScenario:
+    tools: tuple[Tool, ...] = trace.tools or mine_tools([trace])
+    case = recorded_case(trace)
+    return RecordedScenario(ScenarioPack(scenario=RECORDED, tools=tools, train=(), held_out=(case,), snapshot_digest=""))
+
+
+def _first_missing(played: Trajectory, trace: Trace) -> str | None:
+    """The first call of the record that was not made rightly."""
+    made = [call_key(judged.call) for judged in played.calls if judged.is_correct]
+    for call, answer in answered_calls(trace.messages):
+        key = call_key(call)
+        if answer is not None and answer.is_error:
+            continue
+        if key not in made:
+            return key
+        made.remove(key)
+    return None
+
+
+def _first_lacking(trace: Trace, made: set[str]) -> str | None:
+    """The first call of the record that is not among those made."""
+    due = (call_key(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error))
+    return next((key for key in due if key not in made), None)

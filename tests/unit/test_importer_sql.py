@@ -1,0 +1,147 @@
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentgym.errors import InvalidInput, Unavailable
+from agentgym.traces.importers import RejectedLine, import_traces
+from agentgym.traces.source import TraceSource, fingerprint
+from agentgym.traces.trace import Trace
+
+COLUMNS = {"conversation_id": "ticket", "role": "author", "content": "text", "tool_name": "tool", "arguments": "args", "result": "answer"}
+ROLES = {"customer": "user", "bot": "assistant", "api": "tool"}
+MESSAGES = [
+    ("customer", "Where is my order?", None, None, None),
+    ("bot", None, "find_order", '{"number": 7}', None),
+    ("api", None, "find_order", None, '{"status": "sent"}'),
+    ("bot", "It is on its way.", None, None, None),
+]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> sqlite3.Connection:
+    """Two conversations, whose rows are mixed as they came."""
+    connection = sqlite3.connect(tmp_path / "support.db")
+    connection.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, ticket INTEGER, author, text, tool, args, answer)")
+    rows = [(ticket, *message) for message in MESSAGES for ticket in (2, 1)]
+    connection.executemany("INSERT INTO message (ticket, author, text, tool, args, answer) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.commit()
+    return connection
+
+
+def log(tmp_path: Path, **fields: Any) -> Path:
+    path = tmp_path / "support.json"
+    known = {"url": f"sqlite:///{tmp_path / 'support.db'}", "columns": COLUMNS | {"order": "id"}, "roles": ROLES}
+    path.write_text(json.dumps({**known, **fields} | ({} if "query" in fields else {"table": "message"})))
+    return path
+
+
+def read(path: Path) -> list[Trace | RejectedLine]:
+    return list(import_traces(path, "sql"))
+
+
+def test_a_table_is_read_a_conversation_at_a_time_in_order(tmp_path: Path, database: sqlite3.Connection) -> None:
+    first, second = read(log(tmp_path))
+    assert isinstance(first, Trace)
+    assert isinstance(second, Trace)
+    assert (first.conversation_id, second.conversation_id) == ("1", "2")
+    assert first.messages == second.messages
+    assert [message.role for message in first.messages] == ["user", "assistant", "tool", "assistant"]
+    assert first.messages[1].tool_calls[0].arguments == {"number": 7}
+    assert first.messages[2].result == {"status": "sent"}
+
+
+def test_a_query_gives_the_rows_it_asks_for(tmp_path: Path, database: sqlite3.Connection) -> None:
+    query = "SELECT 't' || ticket AS ticket, author, text, tool, args, answer, id FROM message WHERE ticket = 2"
+    (trace,) = read(log(tmp_path, query=query))
+    assert (trace.conversation_id, isinstance(trace, Trace)) == ("t2", True)
+
+
+def test_a_query_whose_conversations_are_mixed_is_to_be_sorted(tmp_path: Path, database: sqlite3.Connection) -> None:
+    with pytest.raises(InvalidInput, match=r"those of '2' go on at support\.json:3\. Sort the rows by 'ticket' first"):
+        read(log(tmp_path, query="SELECT * FROM message ORDER BY id"))
+
+
+def breaking(row: int) -> str:
+    """A query of the second conversation, then the first, that asks the impossible of one row, which SQLite notices when it comes there."""
+    impossible = f"CASE WHEN id = {row} THEN abs(-9223372036854775807 - 1) ELSE text END AS text"
+    half = f"SELECT ticket, author, {impossible}, tool, args, answer, id FROM message"
+    return f"{half} WHERE ticket = 2 UNION ALL {half} WHERE ticket = 1"
+
+
+@pytest.mark.parametrize(("row", "read_before"), [(5, 0), (8, 1)])
+def test_a_database_that_goes_away_says_how_much_was_read(tmp_path: Path, database: sqlite3.Connection, row: int, read_before: int) -> None:
+    with pytest.raises(Unavailable, match=rf"after {read_before} conversations support\.json got: integer overflow"):
+        read(log(tmp_path, query=breaking(row)))
+
+
+def test_rows_are_fetched_as_they_are_needed(tmp_path: Path, database: sqlite3.Connection) -> None:
+    assert next(import_traces(log(tmp_path, query=breaking(8)), "sql")).conversation_id == "2"
+
+
+def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+    path = log(tmp_path, url="postgresql+psycopg://ann:SECRET@127.0.0.1:1/support")
+    with pytest.raises(Unavailable, match=r"after 0 conversations support\.json got: .*127\.0\.0\.1") as refusal:
+        read(path)
+    assert "SECRET" not in str(refusal.value)
+    with pytest.raises(Unavailable, match="must be within reach"):
+        fingerprint(TraceSource(path=path, format="sql"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"url": "sqlite:////nowhere/support.db"}, "no file is at '/nowhere/support.db'"),
+        ({"url": "SECRET"}, "A log is read with a url and a query that gives rows; support.json got: Could not parse"),
+        ({"url": "oracel://ann:SECRET@host"}, "Can't load plugin"),
+        ({"url": "mysql+pymysql://ann:SECRET@host/db"}, "A database needs its driver; support.json needs 'pymysql'"),
+        ({"query": "SELECT * FROM mesage"}, "a query that its database understands; support.json got: no such table: mesage"),
+        ({"query": "SELEKT"}, "syntax error"),
+        ({"query": "UPDATE message SET text = 'x'"}, "does not return rows"),
+        ({"query": "SELECT ticket AS tickets, author, text, tool, args, answer, id FROM message"}, "Did you mean 'tickets' for 'ticket'"),
+        ({"query": "SELECT 1", "table": "message"}, "either a query or a table is needed"),
+        ({"columns": {}}, "columns.conversation_id: Field required"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_without_the_password(
+    tmp_path: Path, database: sqlite3.Connection, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message) as refusal:
+        read(log(tmp_path, **fields))
+    assert "SECRET" not in str(refusal.value)
+
+
+def test_a_query_changes_nothing(tmp_path: Path, database: sqlite3.Connection) -> None:
+    path = log(tmp_path, query="UPDATE message SET text = 'x' RETURNING ticket, author, text, tool, args, answer, id")
+    read_any = [item for _, item in zip(range(1), import_traces(path, "sql"), strict=False)]
+    assert read_any
+    assert database.execute("SELECT COUNT(*) FROM message WHERE text = 'x'").fetchone() == (0,)
+
+
+def test_a_cell_that_is_no_text_costs_its_conversation(tmp_path: Path, database: sqlite3.Connection) -> None:
+    database.execute("UPDATE message SET text = x'fffe' WHERE id = 2")
+    database.commit()
+    rejected, trace = read(log(tmp_path))
+    assert isinstance(trace, Trace)
+    assert isinstance(rejected, RejectedLine)
+    assert rejected.reasons == ("A cell holds text, a number, a date or JSON; bytes in support.json:1 is none.",)
+    assert rejected.conversation_id == "1"
+
+
+def test_the_fingerprint_follows_the_rows_and_what_they_mean_and_not_the_password(tmp_path: Path, database: sqlite3.Connection) -> None:
+    def digest(**fields: Any) -> str:
+        return fingerprint(TraceSource(path=log(tmp_path, **fields), format="sql")).files[0].digest
+
+    before = digest()
+    assert digest(url=f"sqlite:///{tmp_path / 'support.db'}?timeout=9") == before
+    assert digest(roles={}) != before
+    database.execute("UPDATE message SET text = 'Where?' WHERE id = 1")
+    database.commit()
+    assert digest() != before
+
+
+def test_the_file_that_names_a_database_is_recognised(tmp_path: Path, database: sqlite3.Connection) -> None:
+    with pytest.raises(InvalidInput, match=r"looks like sql\. Use sql"):
+        list(import_traces(log(tmp_path), "jsonl"))
