@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentgym.store import ArtifactRef, Store
 from agentgym.traces.balance import SplitBalance
+from agentgym.traces.crew import rarely_collecting
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.snapshot_file import SnapshotFile, SplitConfig
 from agentgym.traces.source import Fingerprint, TraceSource
@@ -51,6 +52,7 @@ def ingest(
     on_progress: told how many conversations were read so far, of both logs.
     """
     with ExitStack() as stack:
+        stack.enter_context(rarely_collecting())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentgym-")))
         chosen = (split or SplitConfig()) if source.held_out is None else None
         file = stack.enter_context(SnapshotFile(folder / "snapshot.parquet", split=chosen))

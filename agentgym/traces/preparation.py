@@ -25,7 +25,7 @@ from agentgym.traces.trace import Trace
 Item = Record | RejectedLine
 
 # Enough conversations to make a batch's fixed cost small, few enough to hold as raw JSON.
-BATCH_CONVERSATIONS = 2_000
+BATCH_CONVERSATIONS = 4_000
 BATCH_BYTES = 16 << 20
 
 

@@ -1,5 +1,6 @@
 """A log becomes a snapshot batch by batch: the same however many processes read it, whole or not at all."""
 
+import gc
 import json
 import operator
 import os
@@ -17,7 +18,7 @@ import pytest
 from agentgym.errors import AgentGymError, InvalidInput, Unavailable
 from agentgym.store import FileStore
 from agentgym.traces import crew, preparation, validation
-from agentgym.traces.crew import prepared_batches
+from agentgym.traces.crew import prepared_batches, rarely_collecting
 from agentgym.traces.importers import Record, read_records
 from agentgym.traces.ingestion import Ingestion, ingest
 from agentgym.traces.preparation import Item, batches
@@ -192,3 +193,13 @@ def test_how_far_a_log_was_read_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_cores_are_those_this_process_may_use() -> None:
     assert 1 <= crew.available_cores() <= crew.MOST_PROCESSES
+
+
+def test_garbage_is_collected_as_before_once_a_log_is_read_or_refused(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    with rarely_collecting():
+        assert gc.get_threshold()[0] > before[0]
+    (tmp_path / "log.jsonl").write_text("nothing\n")
+    with pytest.raises(AgentGymError):
+        ingested(tmp_path / "log.jsonl", tmp_path / "store", processes=1)
+    assert gc.get_threshold() == before
