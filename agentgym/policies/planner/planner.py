@@ -214,7 +214,7 @@ class Planner:
 
 
 def act_evidence(options: ActOptions) -> Options:
-    return Options("act", options.dense, options.cells, options.links)
+    return Options("act", options.dense, np.concatenate([options.words.said, options.words.done], axis=1), options.words.links)
 
 
 def missing_arguments(readings: Readings, tool: int) -> list[str]:

@@ -12,28 +12,35 @@ from agentgym.policies.planner.state import Key
 class Readings:
     """Scores of all options of an argument table, and what follows for each block.
 
-    absent: probability that nothing fits the argument yet, shape (B,).   surest: of its likeliest candidate, 0 without one, shape (B,).
+    probabilities: of all options, shape (Q,).   absent: that nothing fits the argument yet, shape (B,).   surest: of its likeliest
+    candidate, 0 without one, shape (B,).
     best: place of that candidate among the options, -1 without one, shape (B,).
     """
 
-    __slots__ = ("absent", "best", "scores", "surest", "table")
+    __slots__ = ("absent", "best", "probabilities", "scores", "surest", "table")
 
     def __init__(self, table: ArgumentTable, scores: NDArray[np.float32]) -> None:
         self.table, self.scores = table, scores
         starts, ends = table.starts[:-1], table.starts[1:] - 1
         if not len(starts):
-            self.absent = self.surest = np.zeros(0, np.float32)
+            self.probabilities = self.absent = self.surest = np.zeros(0, np.float32)
             self.best = np.zeros(0, np.int64)
             return
         sizes = ends + 1 - starts
         weights = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
-        totals = np.add.reduceat(weights, starts)
-        self.absent = weights[ends] / totals
+        self.probabilities = weights / np.repeat(np.add.reduceat(weights, starts), sizes)
+        self.absent = self.probabilities[ends]
         self.best = np.array([int(scores[start:end].argmax()) if end > start else -1 for start, end in zip(starts, ends, strict=True)])
-        self.surest = np.where(self.best >= 0, weights[starts + np.maximum(self.best, 0)] / totals, 0)
+        self.surest = np.where(self.best >= 0, self.probabilities[starts + np.maximum(self.best, 0)], 0)
 
     def of_block(self, block: int) -> NDArray[np.float32]:
         return self.scores[self.table.starts[block] : self.table.starts[block + 1]]
+
+    def shares(self, marks: NDArray[np.float32]) -> Rows:
+        """For each block the probability of the options that are marked.   marks: 0 or 1, shape (Q, K).   Result: shape (B, K)."""
+        if not len(self.absent):
+            return np.zeros((0, marks.shape[1]), np.float32)
+        return np.add.reduceat(self.probabilities[:, None] * marks, self.table.starts[:-1], axis=0)
 
     def best_rows(self) -> Rows:
         """The features of each block's likeliest candidate; of leaving it out where there is none, shape (B, ARGUMENT_FEATURES)."""

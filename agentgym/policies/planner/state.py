@@ -72,7 +72,7 @@ class Said:
     """The words that still matter: of the customer's first and last message, and of the agent's last one.
 
     turns: the customer's messages so far.   agent_turn: after which of them the agent last spoke.   question: the telling words of what
-    the agent asked last.
+    the agent asked last.   wishes: all that the customer said since the latest call.
     """
 
     turns: int = 0
@@ -80,6 +80,7 @@ class Said:
     first_user: str = ""
     last_user: str = ""
     last_agent: str = ""
+    wishes: str = ""
     question: tuple[str, ...] = ()
     has_system: bool = False
 
@@ -87,7 +88,8 @@ class Said:
         if message.role == "system":
             return replace(self, has_system=True)
         if message.role == "user":
-            return replace(self, turns=turn, last_user=message.content, first_user=self.first_user or message.content)
+            first, wishes = self.first_user or message.content, f"{self.wishes} {message.content}"
+            return replace(self, turns=turn, last_user=message.content, first_user=first, wishes=wishes)
         return replace(self, last_agent=message.content, question=question_words(message.content), agent_turn=turn)
 
 
@@ -195,6 +197,7 @@ class _Extension:
         if message.tool_calls:
             self.last_call_message = self.before.messages
             self.calls += [self._take_call(call) for call in message.tool_calls]
+            self.said = replace(self.said, wishes="")
         return State(
             scene=self.scene,
             messages=self.before.messages + 1,
