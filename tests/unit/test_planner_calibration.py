@@ -25,7 +25,7 @@ def decision(others: int, *, is_switch_right: bool) -> Options:
 
 
 def words(options: list[Options]) -> list[torch.Tensor]:
-    return [torch.zeros(len(given.dense)) for given in options]
+    return [torch.zeros(len(given.dense), 1) for given in options]
 
 
 def test_calls_that_are_right_in_spite_of_doubt_are_made(indifferent: Head) -> None:

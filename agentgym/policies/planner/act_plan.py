@@ -141,7 +141,9 @@ def _news(readings: Readings, known: Rows, all_known: Rows) -> Rows:
     doubt = may * np.minimum(known, readings.absent)
     surest = np.stack([must * fresh, may * fresh, changed, is_asked * fresh, is_asked * known, doubt], axis=1)
     before = known - fresh
-    likely = np.stack([np.where(must, before, 1), unchanged, np.where(must, readings.surest, np.maximum(readings.surest, readings.absent))], axis=1)
+    likely = np.stack(
+        [np.where(must, before, 1), unchanged, np.where(must, readings.surest, np.maximum(readings.surest, readings.absent))], axis=1
+    )
     together = np.exp(belongs @ np.log(np.maximum(likely, 1e-6)))
     least_before = np.where(required > 0, before, 1).min(axis=1, initial=1)
     highest = (belongs[:, :, None] * surest).max(axis=1)

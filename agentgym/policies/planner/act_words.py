@@ -1,20 +1,22 @@
 """Hashed words of the options for what to do next: what describes each, against the words that the choice may depend on."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentgym.policies.planner.act_plan import Plan
-from agentgym.policies.planner.context import progress_context, turn_context
+from agentgym.policies.planner.context import done_context, said_context
 from agentgym.policies.planner.slots import ToolView
 from agentgym.policies.planner.state import State
 from agentgym.policies.planner.words import Ids, crossed, word_ids
 
 _CONFIRMING = ("confirm", "is that right", "is this correct", "correct?", "shall i", "verify", "right?", "check the", "should i")
 GENERIC, NAMED, SITUATION = range(3)
-"""Classes of words that describe an option: what any tool shares, words of its name, how things stand for it."""
+"""Words that describe an option: what any tool shares, words of its name, how things stand for it."""
+ACT_VOICES: Final = 6
+"""Each of these against what was said, and against what was done: six voices that the layers learn to trust one by one."""
 
 
 def is_confirming(state: State) -> bool:
@@ -24,21 +26,21 @@ def is_confirming(state: State) -> bool:
 
 
 class OptionWords(NamedTuple):
-    """said: of each distinct option word against what was said, shape (B, C).   done: against what was done, shape (B, D).
-    classes: of each word, shape (B,).   links: (option, word), shape (L, 2).
+    """cells: of each distinct option word against the context, shape (B, C).   cut: how many words of the context were said; the others
+    tell what was done.   voices: which voice each half of the words speaks with, shape (2 B,).   links: (option, half), shape (L, 2).
     """
 
-    said: NDArray[np.int32]
-    done: NDArray[np.int32]
-    classes: NDArray[np.int8]
+    cells: NDArray[np.int32]
+    cut: int
+    voices: NDArray[np.int8]
     links: NDArray[np.int32]
 
 
 class _Vocabulary(NamedTuple):
-    """The words that describe the options of some tools, whatever the state: their ids, classes, and (option, word) links."""
+    """The words that describe the options of some tools, whatever the state: their ids, voices, and (option, half) links."""
 
     ids: Ids
-    classes: NDArray[np.int8]
+    voices: NDArray[np.int8]
     links: NDArray[np.int32]
 
 
@@ -47,8 +49,13 @@ def _vocabulary(views: tuple[ToolView, ...]) -> _Vocabulary:
     described = [{"inform": GENERIC}, *(_named("ask", view) for view in views), *(_named("call", view) for view in views)]
     classes = {word: number for words in described for word, number in words.items()}
     places = {word: place for place, word in enumerate(classes)}
-    links = [(option, places[word]) for option, words in enumerate(described) for word in words]
-    return _Vocabulary(word_ids(list(places)), np.array(list(classes.values()), np.int8), np.array(links, np.int32))
+    links = [(option, half) for option, words in enumerate(described) for word in words for half in _halves(places[word])]
+    voices = [half for number in classes.values() for half in _halves(number)]
+    return _Vocabulary(word_ids(list(places)), np.array(voices, np.int8), np.array(links, np.int32))
+
+
+def _halves(place: int) -> tuple[int, int]:
+    return 2 * place, 2 * place + 1
 
 
 def _named(kind: str, view: ToolView) -> dict[str, int]:
@@ -61,11 +68,13 @@ def option_words(state: State, plan: Plan, bits: int) -> OptionWords:
     places: dict[str, int] = {}
     first_call, links = len(plan.arguments) + 1, []
     for tool, words in enumerate(_situations(state, plan)):
-        links += [(first_call + tool, len(fixed.ids) + places.setdefault(word, len(places))) for word in words]
-    ids = np.concatenate([fixed.ids, word_ids(list(places))])
-    classes = np.concatenate([fixed.classes, np.full(len(places), SITUATION, np.int8)])
-    said, done = (crossed(ids[:, None], context[None], bits=bits) for context in (turn_context(state), progress_context(state)))
-    return OptionWords(said, done, classes, np.concatenate([fixed.links, np.array(links, np.int32).reshape(-1, 2)]))
+        for word in words:
+            half = 2 * (len(fixed.ids) + places.setdefault(word, len(places)))
+            links += [(first_call + tool, half), (first_call + tool, half + 1)]
+    said, done = said_context(state), done_context(state)
+    cells = crossed(np.concatenate([fixed.ids, word_ids(list(places))])[:, None], np.concatenate([said, done])[None], bits=bits)
+    voices = np.concatenate([fixed.voices, np.tile(np.array(_halves(SITUATION), np.int8), len(places))])
+    return OptionWords(cells, len(said), voices, np.concatenate([fixed.links, np.array(links, np.int32).reshape(-1, 2)]))
 
 
 def _situations(state: State, plan: Plan) -> list[tuple[str, ...]]:

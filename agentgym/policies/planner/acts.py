@@ -118,10 +118,10 @@ def _tool_features(state: State, plan: Plan, weights: WordWeights) -> Rows:
     """What there is to say of each tool, shape (T, _TOOL)."""
     alike = _alikeness(state, weights)
     rivals = np.column_stack([plan.least_known, plan.all_known, plan.sureness, plan.changed, alike[:, _BY_USER], alike[:, _BY_WISHES]])
-    return np.concatenate([plan.features, _history(state, plan), alike, _lead(rivals)], axis=1)
+    return np.concatenate([plan.features, _history(state, plan), alike, lead_of(rivals)], axis=1)
 
 
-def _lead(values: Rows) -> Rows:
+def lead_of(values: Rows) -> Rows:
     """How far each tool is ahead of the best other one, its own value where it is alone, shape of `values` (T, K)."""
     if len(values) < 2:
         return values
@@ -191,5 +191,3 @@ def _resemblance(weights: WordWeights, text: str, views: tuple[ToolView, ...]) -
 def _verb_resemblance(weights: WordWeights, text: str, views: tuple[ToolView, ...]) -> Rows:
     words = content_words(text)
     return np.array([weights.alike(words, frozenset(view.verbs)) for view in views], np.float32)
-
-

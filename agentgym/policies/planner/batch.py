@@ -22,6 +22,8 @@ class Options:
 
     dense: shape (O, D).   cells: hashed words in bags, shape (B, w).   links: which bags belong to which option, as (option, bag), shape
     (L, 2); None where each option has its own.   chosen: which option was taken.
+    cut: where every row of cells is cut into two bags, numbered in order; None where it is one.   voices: which voice of the head each
+    bag speaks with, shape (B,) or (2 B,); None where there is one.
     """
 
     head: str
@@ -29,6 +31,8 @@ class Options:
     cells: NDArray[np.int32]
     links: NDArray[np.int32] | None = None
     chosen: int = 0
+    cut: int | None = None
+    voices: NDArray[np.int8] | None = None
     memo: dict[bytes, "Options"] = field(default_factory=dict, repr=False)
 
     @property
@@ -36,6 +40,15 @@ class Options:
         if self.links is not None:
             return self.links
         return _same_place(len(self.dense))
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """How many words each bag has."""
+        return _widths(*self.cells.shape, self.cut)
+
+    @property
+    def bag_voices(self) -> NDArray[np.int8]:
+        return np.zeros(len(self.widths), np.int8) if self.voices is None else self.voices
 
     def kept(self, possible: NDArray[np.intp], chosen: int) -> "Options":
         """These options without the impossible ones; `chosen` and `possible` are places among all of them.
@@ -53,7 +66,8 @@ class Options:
         moved = np.full(len(self.dense), -1, np.int32)
         moved[possible] = np.arange(len(possible), dtype=np.int32)
         links = self.links[moved[self.links[:, 0]] >= 0]
-        return Options(self.head, self.dense[possible], self.cells, np.stack([moved[links[:, 0]], links[:, 1]], axis=1))
+        links = np.stack([moved[links[:, 0]], links[:, 1]], axis=1)
+        return Options(self.head, self.dense[possible], self.cells, links, cut=self.cut, voices=self.voices)
 
 
 @lru_cache(maxsize=512)
@@ -61,10 +75,16 @@ def _same_place(count: int) -> NDArray[np.int32]:
     return np.repeat(np.arange(count, dtype=np.int32)[:, None], 2, axis=1)
 
 
+@lru_cache(maxsize=4096)
+def _widths(rows: int, width: int, cut: int | None) -> NDArray[np.int64]:
+    return np.full(rows, width) if cut is None else np.tile([cut, width - cut], rows)
+
+
 def collated(decisions: Sequence[Options], *, heads: Collection[str] = tuple(HEADS)) -> dict[str, NDArray[Any]]:
     """The options of N decisions as flat arrays, by head, for these heads.
 
-    HEAD_dense: (O, D).   HEAD_cells: (C,) with HEAD_offsets: (B,), where each bag begins.   HEAD_link_options, HEAD_link_bags: (L,).
+    HEAD_dense: (O, D).   HEAD_cells: (C,) with HEAD_offsets: (B,), where each bag begins, and HEAD_voices: (B,).
+    HEAD_link_options, HEAD_link_bags: (L,).
     HEAD_segments: (O,), the decision of each option.   HEAD_chosen, HEAD_places: of each decision, its taken option and its place in N.
     """
     return {
@@ -97,16 +117,16 @@ def _flat(decisions: Sequence[tuple[int, Options]], features: int) -> dict[str, 
     places = np.array([place for place, _ in decisions], np.int64)
     options = [given for _, given in decisions]
     sizes = np.array([len(given.dense) for given in options], np.int64)
-    bags = np.array([len(given.cells) for given in options], np.int64)
-    widths = np.array([given.cells.shape[1] for given in options], np.int64)
+    bags = np.array([len(given.widths) for given in options], np.int64)
+    widths = np.concatenate([np.zeros(0, np.int64), *(given.widths for given in options)])
     first_option, first_bag = np.cumsum(sizes) - sizes, np.cumsum(bags) - bags
-    ends = np.cumsum(np.repeat(widths, bags))
     linked = np.concatenate([np.zeros((0, 2), np.int32), *(given.option_links for given in options)])
     per_link = np.array([len(given.option_links) for given in options], np.int64)
     return {
         "dense": np.concatenate([np.zeros((0, features), np.float32), *(given.dense for given in options)]),
         "cells": np.concatenate([np.zeros(0, np.int32), *(given.cells.ravel() for given in options)]),
-        "offsets": (ends - np.repeat(widths, bags)).astype(np.int32),
+        "offsets": (np.cumsum(widths) - widths).astype(np.int32),
+        "voices": np.concatenate([np.zeros(0, np.int8), *(given.bag_voices for given in options)]),
         "link_options": linked[:, 0] + np.repeat(first_option, per_link),
         "link_bags": linked[:, 1] + np.repeat(first_bag, per_link),
         "segments": np.repeat(np.arange(len(options)), sizes),

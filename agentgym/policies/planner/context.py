@@ -9,14 +9,14 @@ from agentgym.policies.planner.words import STOP_WORDS, Ids, name_words, word_id
 _USER_WORDS, _AGENT_WORDS, _OPENING_WORDS, _TOOLS_REMEMBERED = 30, 25, 24, 4
 
 
-def turn_context(state: State) -> Ids:
+def said_context(state: State) -> Ids:
     """What was said last, for the choice of what to do next, shape (C,)."""
-    return _kept(state, "turn context", lambda: list(_turn_words(state)))
+    return _kept(state, "said", lambda: list(_turn_words(state)))
 
 
-def progress_context(state: State) -> Ids:
+def done_context(state: State) -> Ids:
     """What was said first, done and found out, for the choice of what to do next, shape (C,)."""
-    return _kept(state, "progress context", lambda: [*_progress(state), *_opening(state)])
+    return _kept(state, "done", lambda: [*_progress(state), *_opening(state)])
 
 
 def _turn_words(state: State) -> Iterator[str]:

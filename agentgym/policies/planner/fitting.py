@@ -68,12 +68,12 @@ def fit_head(
 ) -> tuple[Table, ...]:
     """Fits the head in place, table and layers; gives the tables of the folds, each fitted without its fold, shape (cells,)."""
     decisions = np.arange(len(examples.options))
-    words: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(decisions)
+    words: list[NDArray[np.float32]] = [np.empty((0, head.voices), np.float32)] * len(decisions)
     tables = []
     for fold in range(FOLDS):
         others, own = decisions[examples.fold != fold], decisions[examples.fold == fold]
         tables.append(_table(head, examples, others, settings, seed))
-        for place, said in zip(own, words_of_options(tables[fold], examples.options, own), strict=True):
+        for place, said in zip(own, words_of_options(tables[fold], examples.options, own, voices=head.voices), strict=True):
             words[place] = said
         on_progress((fold + 1) / (FOLDS + 2))
     head.write_table(_table(head, examples, decisions, settings, seed))
@@ -150,7 +150,7 @@ def fit_layers(
 
 
 def _layer_scores(head: Head, dense: Tensor, said: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    values = torch.cat([((squashed(dense) - head.mean) / head.spread).clamp(-6, 6), said[:, None] / WORDS_SCALE], dim=1)
+    values = torch.cat([((squashed(dense) - head.mean) / head.spread).clamp(-6, 6), said / WORDS_SCALE], dim=1)
     for layer in head.layers:
         values = layer(values)
         if isinstance(layer, nn.GELU) and dropout:
@@ -193,7 +193,7 @@ class _Rows:
         )
 
     def of_decisions(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """dense (O, D), words (O,), segments (O,) and the row chosen in each decision (N,)."""
+        """dense (O, D), words (O, V), segments (O,) and the row chosen in each decision (N,)."""
         sizes = self.sizes[places]
         segments = torch.repeat_interleave(torch.arange(len(places)), sizes)
         begins = sizes.cumsum(0) - sizes

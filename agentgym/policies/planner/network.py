@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agentgym.policies.planner.act_words import ACT_VOICES
 from agentgym.policies.planner.acts import ACT_FEATURES, KINDS
 from agentgym.policies.planner.arguments import ARGUMENT_FEATURES
 from agentgym.policies.planner.batch import of_head
@@ -24,20 +25,23 @@ WORDS_SCALE: Final = 3.0
 class Head(nn.Module):
     """Scores options: a perceptron over dense features and a table of word pairs.
 
-    features: D.   bits: the table has 2**bits cells.   hidden: width of the two layers.   switch: the dense feature whose weight is
+    features: D.   bits: the table has 2**bits cells.   hidden: width of the two layers.   voices: V, groups of words whose sums the layers
+    see apart.   switch: the dense feature whose weight is
     calibrated after imitation: calling rather than talking, leaving an argument out.
     """
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, features: int, *, bits: int, hidden: int, switch: int) -> None:
+    def __init__(self, features: int, *, bits: int, hidden: int, switch: int, voices: int = 1) -> None:
         super().__init__()
-        self.switch = switch
+        self.switch, self.voices = switch, voices
         self.table = nn.Parameter(torch.zeros(1 << bits, 1))
         self.correction = nn.Parameter(torch.zeros(1 << bits, 1))
         self.calibration = nn.Parameter(torch.zeros(()))
-        self.layers = nn.Sequential(nn.Linear(features + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(features + voices, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1)
+        )
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("spread", torch.ones(features))
 
@@ -46,29 +50,30 @@ class Head(nn.Module):
         self.table.data.copy_(torch.from_numpy(table)[:, None])
 
     def words(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """What the table says of each option, shape (O,)."""
-        return words_said(self.table, batch, options=len(batch["dense"]))
+        """What the table says of each option, in each voice, shape (O, V)."""
+        return words_said(self.table, batch, options=len(batch["dense"]), voices=self.voices)
 
     def forward(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
-        """Scores, shape (O,).   words: of another table, in place of this one's, shape (O,)."""
+        """Scores, shape (O,).   words: of another table, in place of this one's, shape (O, V)."""
         return self.corrected(self.imitated(batch, words), batch)
 
     def corrected(self, imitated: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Scores, given those without the correction, shapes (O,)."""
-        return imitated + words_said(self.correction, batch, options=len(imitated))
+        return imitated + words_said(self.correction, batch, options=len(imitated), voices=1)[:, 0]
 
     def imitated(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
         """Scores without the correction, shape (O,)."""
         said = self.words(batch) if words is None else words
         dense = ((squashed(batch["dense"]) - self.mean) / self.spread).clamp(-6, 6)
-        scores: Tensor = self.layers(torch.cat([dense, said[:, None] / WORDS_SCALE], dim=1))[:, 0]
+        scores: Tensor = self.layers(torch.cat([dense, said / WORDS_SCALE], dim=1))[:, 0]
         return scores + self.calibration * batch["dense"][:, self.switch]
 
 
-def words_said(table: Tensor, batch: Mapping[str, Tensor], *, options: int) -> Tensor:
-    """The sum of the table's cells in the bags of each of O options.   table: shape (cells, 1).   Result: shape (O,)."""
+def words_said(table: Tensor, batch: Mapping[str, Tensor], *, options: int, voices: int) -> Tensor:
+    """The sums of the table's cells in the bags of each of O options, by voice.   table: shape (cells, 1).   Result: shape (O, voices)."""
     bags: Tensor = _BagSum.apply(table, batch["cells"], batch["offsets"])  # type: ignore[no-untyped-call]
-    return torch.zeros(options).index_add(0, batch["link_options"], bags[batch["link_bags"]])
+    places = batch["link_options"] if voices == 1 else batch["link_options"] * voices + batch["voices"][batch["link_bags"]]
+    return torch.zeros(options * voices).index_add(0, places, bags[batch["link_bags"]]).view(options, voices)
 
 
 class _BagSum(torch.autograd.Function):
@@ -93,7 +98,7 @@ class PlannerNetwork(nn.Module):
 
     def __init__(self, *, bits: int, hidden: int) -> None:
         super().__init__()
-        self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"))
+        self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"), voices=ACT_VOICES)
         self.argument = Head(ARGUMENT_FEATURES, bits=bits, hidden=hidden, switch=ARGUMENT_FEATURES - 1)
 
     def learn_corrections(self) -> None:

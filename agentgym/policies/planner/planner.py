@@ -214,7 +214,8 @@ class Planner:
 
 
 def act_evidence(options: ActOptions) -> Options:
-    return Options("act", options.dense, np.concatenate([options.words.said, options.words.done], axis=1), options.words.links)
+    words = options.words
+    return Options("act", options.dense, words.cells, words.links, cut=words.cut, voices=words.voices)
 
 
 def missing_arguments(readings: Readings, tool: int) -> list[str]:

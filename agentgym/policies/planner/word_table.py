@@ -31,14 +31,14 @@ def fit_table(
     return table
 
 
-def words_of_options(table: Table, options: Sequence[Options], places: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-    """What the table says of the options of each decision at `places`."""
+def words_of_options(table: Table, options: Sequence[Options], places: NDArray[np.int64], *, voices: int) -> list[NDArray[np.float32]]:
+    """What the table says, in each voice, of the options of each decision at `places`, shapes (O, voices)."""
     said = []
     for chunk in np.split(places, range(BATCH, len(places), BATCH)):
         chosen = [options[place] for place in chunk]
         if chosen:
-            scores = _scores(table, _Batch(chosen))
-            said += np.split(scores.astype(np.float32), np.cumsum([len(given.dense) for given in chosen])[:-1])
+            sums = _said(table, _Batch(chosen), voices)
+            said += np.split(sums.astype(np.float32), np.cumsum([len(given.dense) for given in chosen])[:-1])
     return said
 
 
@@ -50,12 +50,20 @@ class _Batch:
         fields = {name.removeprefix(f"{head}_"): values for name, values in collated(options, heads=(head,)).items()}
         self.cells, self.offsets, self.segments = fields["cells"], fields["offsets"], fields["segments"]
         self.link_options, self.link_bags, self.chosen = fields["link_options"], fields["link_bags"], fields["chosen"]
+        self.voices = fields["voices"]
         self.count, self.decisions = len(fields["dense"]), len(options)
 
 
 def _scores(table: Table, batch: _Batch) -> NDArray[np.float64]:
     bags = np.add.reduceat(table[batch.cells], batch.offsets)
     return np.bincount(batch.link_options, weights=bags[batch.link_bags], minlength=batch.count).astype(np.float64, copy=False)
+
+
+def _said(table: Table, batch: _Batch, voices: int) -> NDArray[np.float64]:
+    bags = np.add.reduceat(table[batch.cells], batch.offsets)[batch.link_bags]
+    places = batch.link_options * voices + (batch.voices[batch.link_bags] if voices > 1 else 0)
+    sums = np.bincount(places, weights=bags, minlength=batch.count * voices)
+    return sums.reshape(batch.count, voices).astype(np.float64, copy=False)
 
 
 def _gradient(table: Table, options: Sequence[Options]) -> NDArray[np.float64]:
