@@ -20,12 +20,11 @@ from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.calibration import call_readiness, omission_readiness
 from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
-from agentgym.policies.planner.fitting import FOLDS, Examples, FitSettings, fit_head
+from agentgym.policies.planner.fitting import FOLDS, Examples, FitSettings, HeadState, fit_head
 from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
 from agentgym.policies.planner.network import PlannerNetwork
 from agentgym.policies.planner.planner import Knowledge, Planner, PlannerConfig, act_evidence
 from agentgym.policies.planner.vocabulary import Vocabulary
-from agentgym.policies.planner.word_table import Table
 from agentgym.policies.planner.word_weights import learn_word_weights
 from agentgym.policies.planner.words import words_of
 from agentgym.tools import Tool
@@ -40,6 +39,7 @@ ARGUMENT_FIT = FitSettings(
     layer_rate=2e-3,
     weight_decay=1e-2,
     dropout=0.0,
+    rest_weight=1.0,
     calibrate=omission_readiness,
 )
 ACT_FIT = FitSettings(
@@ -51,11 +51,9 @@ ACT_FIT = FitSettings(
     layer_rate=2e-3,
     weight_decay=2e-2,
     dropout=0.1,
+    rest_weight=0.05,
     calibrate=call_readiness,
 )
-
-_CALIBRATION_PARTS = 5
-
 Progress = Callable[[str, float], None]
 """Told the name of the stage and the share of it that is done."""
 
@@ -102,7 +100,7 @@ class _Imitation:
 
     def planner(self) -> Planner:
         torch.manual_seed(self.seed)
-        network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden)
+        network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden, members=self.config.planner.members)
         knowledge = Knowledge(self._gazetteer(self.traces), learn_word_weights([words_said(trace) for trace in self.traces]))
         planner = Planner(network, knowledge, self.config.planner)
         turns = self._turns(knowledge.vocabulary)
@@ -125,34 +123,36 @@ class _Imitation:
                 self.on_progress("reading", number / len(self.traces))
         return turns
 
-    def _fit_arguments(self, network: PlannerNetwork, turns: Sequence[Sequence[Turn]]) -> tuple[Table, ...]:
-        """Fits the argument head; its tables by fold."""
+    def _fit_arguments(self, network: PlannerNetwork, turns: Sequence[Sequence[Turn]]) -> tuple[HeadState, ...]:
+        """Fits the argument head; gives those of the folds."""
         rng = np.random.default_rng(self.seed)
         of_trace = [list(argument_examples(turns_of_trace, rng, bits=self.bits)) for turns_of_trace in turns]
         examples = self._examples([[example.options for example in given] for given in of_trace])
         # Whether an optional argument is given is a question of the call, not of the turns before it.
         is_due = np.array([example.is_due for given in of_trace for example in given])
         examples = replace(examples, is_measured=is_due)
-        drop, stage = _without_gazetteer, self._stage("arguments")
-        return fit_head(network.argument, examples, ARGUMENT_FIT, seed=self.seed, on_progress=stage, drop=drop)
+        blank, stage = _without_gazetteer, self._stage("arguments")
+        return fit_head(network.argument, examples, ARGUMENT_FIT, seed=self.seed, on_progress=stage, blank=blank)
 
-    def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], argument_tables: Sequence[Table]) -> None:
+    def _fit_acts(self, planner: Planner, turns: Sequence[Sequence[Turn]], of_folds: Sequence[HeadState]) -> None:
         """Fits the act head to turns whose arguments are weighed as if their conversation were new."""
-        head = planner.network.argument
-        final, of_trace = head.table.data[:, 0].numpy().copy(), []
-        for number, (part, turns_of_trace) in enumerate(zip(self.parts, turns, strict=True)):
-            head.write_table(argument_tables[part % FOLDS])
-            of_trace.append(list(_act_examples(planner, turns_of_trace)))
-            if number % 50 == 0:
-                self.on_progress("weighing", number / len(turns))
-        head.write_table(final)
-        fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=self._stage("acts"))
+        head, weighed = planner.network.argument, 0
+        final = {name: values.clone() for name, values in head.state_dict().items()}
+        of_trace: list[list[Options]] = [[] for _ in turns]
+        for fold, state in enumerate(of_folds):
+            head.load_state_dict(state)
+            for number in [number for number, part in enumerate(self.parts) if part % FOLDS == fold]:
+                of_trace[number] = list(_act_examples(planner, turns[number]))
+                weighed += 1
+                self.on_progress("weighing", weighed / len(turns))
+        head.load_state_dict(final)
+        stage = self._stage("acts")
+        fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=stage)
 
     def _examples(self, of_trace: Sequence[Sequence[Options]]) -> Examples:
         part = np.repeat(self.parts, [len(options) for options in of_trace])
-        is_held_out = part // (2 * FOLDS) % _CALIBRATION_PARTS == 0
         options = [options for given in of_trace for options in given]
-        return Examples(options, part % FOLDS, is_held_out, is_measured=np.ones(len(options), bool))
+        return Examples(options, part % FOLDS, is_measured=np.ones(len(options), bool))
 
     def _stage(self, name: str) -> Callable[[float], None]:
         return lambda share: self.on_progress(name, share)
@@ -182,12 +182,14 @@ def words_said(trace: Trace) -> list[str]:
     return [word for message in trace.messages for word in words_of(message.content)]
 
 
-def _without_gazetteer(dense: Tensor, segments: Tensor, generator: torch.Generator) -> Tensor:
+def _without_gazetteer(dense: Tensor, words: Tensor, segments: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Blanks what the gazetteer says in a third of the decisions, and how usual an argument is in half of them."""
-    count = int(segments[-1]) + 1
     dense = dense.clone()
-    blank = (torch.rand(count, generator=generator) < 0.3)[segments]
-    dense[:, list(GAZETTEER_FEATURES)] *= (~blank)[:, None]
-    unusual = (torch.rand(count, generator=generator) < 0.5)[segments]
-    dense[unusual, USUAL_SHARE] = -1
-    return dense
+    dense[:, list(GAZETTEER_FEATURES)] *= (~_some(0.3, segments, generator))[:, None]
+    dense[_some(0.5, segments, generator), USUAL_SHARE] = -1
+    return dense, words
+
+
+def _some(share: float, segments: Tensor, generator: torch.Generator) -> Tensor:
+    """Whether an option belongs to one of the decisions drawn, shape of `segments` (O,)."""
+    return (torch.rand(int(segments[-1]) + 1, generator=generator) < share)[segments]

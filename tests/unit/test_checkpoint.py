@@ -23,7 +23,7 @@ CONFIG = PlannerConfig(table_bits=8, hidden=4)
 def planner() -> Planner:
     torch.manual_seed(0)
     knowledge = Knowledge(Gazetteer(names={"rome": "Rome"}, by_slot={"city": {"rome": 2}}), WordWeights({"find": 1.5}, 2.0))
-    return Planner(PlannerNetwork(bits=CONFIG.table_bits, hidden=CONFIG.hidden), knowledge, CONFIG)
+    return Planner(PlannerNetwork(bits=CONFIG.table_bits, hidden=CONFIG.hidden, members=CONFIG.members), knowledge, CONFIG)
 
 
 def checkpoint() -> Checkpoint:

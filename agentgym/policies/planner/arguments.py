@@ -16,17 +16,16 @@ from agentgym.policies.planner import state as column
 from agentgym.policies.planner.candidates import Candidates, candidates_for, listed_keys
 from agentgym.policies.planner.context import brief_context
 from agentgym.policies.planner.gazetteer import Gazetteer
-from agentgym.policies.planner.mentions import CONTEXT_WORDS
 from agentgym.policies.planner.normalisers import DATE, IDENTIFIER, TEXT, TIME
 from agentgym.policies.planner.slots import CHOICE, FLAG, SLOT_KINDS, SLOT_WORDS, Slot, ToolView, same_value
-from agentgym.policies.planner.state import CallMade, Key, State
-from agentgym.policies.planner.words import STOP_WORDS, Ids, crossed, name_words, word_ids, words_of
+from agentgym.policies.planner.state import CONTEXT_WIDTH, CallMade, Key, State
+from agentgym.policies.planner.words import STOP_WORDS, Ids, crossed, name_words, stems_of, word_ids, words_of
 
 Rows = NDArray[np.float32]
 Places = NDArray[np.int64]
 
 # Columns of an option, in blocks: whatever it is for, its rank, for this argument, of the argument, of the argument in this tool.
-_COMMON, _RANKS, _OWN, _SLOT, _TOOL = 21, 4, 11, 15, 12
+_COMMON, _RANKS, _OWN, _SLOT, _TOOL = 21, 4, 14, 15, 12
 _RANK, _FOR_SLOT, _OF_SLOT = _COMMON, _COMMON + _RANKS, _COMMON + _RANKS + _OWN
 _OF_TOOL = _OF_SLOT + _SLOT
 ARGUMENT_FEATURES: Final = _OF_TOOL + _TOOL
@@ -234,8 +233,11 @@ def _fill_slot(rows: Rows, state: State, slot: Slot, found: Candidates) -> None:
     _mark_results(own, state, slot, number_of)
     _mark_given(own, state, slot, number_of)
     for number, place in enumerate(found.places):
-        if place >= 0 and (shared := slot.words & state.near[place]):
-            own[number, 8] = len(shared)
+        if place >= 0:
+            own[number, 8] = len(slot.words & state.near[place])
+            own[number, 11] = state.lead_ins[place] in slot.name_words
+            own[number, 12] = state.lead_ins[place] in slot.cues
+            own[number, 13] = len(slot.stems & stems_of(state.near[place]))
     if slot.kind == TEXT:
         _mark_known(own, state.scene.gazetteer, slot, found.keys)
 
@@ -326,7 +328,7 @@ def _mark_repeated(rows: Rows, call: CallMade, slot: Slot, keys: Sequence[Key]) 
 
 def _cells(state: State, layout: Layout, sizes: Places, places: Places, bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Words around each option against words of its slot; listed choices also against everything said and found so far."""
-    contexts = np.concatenate([state.contexts, np.zeros((1, CONTEXT_WORDS), np.uint32)])[places]
+    contexts = np.concatenate([state.contexts, np.zeros((1, CONTEXT_WIDTH), np.uint32)])[places]
     contexts[np.cumsum(sizes) - 1] = _absent_context(state)
     ids = np.repeat(_slot_ids(layout), sizes, axis=0)
     cells = crossed(contexts, ids, bits=bits)
@@ -343,4 +345,4 @@ def _slot_ids(layout: Layout) -> Ids:
 def _absent_context(state: State) -> Ids:
     said = [word for word in words_of(state.said.last_user) if word not in STOP_WORDS][:7]
     words = ["nothing", *(f"nothing asked:{word}" for word in state.said.question[-5:]), *(f"nothing said:{word}" for word in said)]
-    return word_ids(words, width=CONTEXT_WORDS)
+    return word_ids(words, width=CONTEXT_WIDTH)

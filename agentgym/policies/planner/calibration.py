@@ -8,12 +8,9 @@ two fits of one log the best weight moves a lot, so that all weights they cannot
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from agentgym.policies.planner.batch import Options
-from agentgym.policies.planner.network import Head
 
 _WEIGHTS = np.round(np.arange(-2.0, 2.01, 0.1), 1)
 _SMOOTH = np.ones(5) / 5
@@ -21,46 +18,40 @@ _SMOOTH = np.ones(5) / 5
 Scores = NDArray[np.float32]
 
 
-def call_readiness(head: Head, options: Sequence[Options], words: Sequence[Tensor]) -> float:
+def call_readiness(switch: int, options: Sequence[Options], scores: Sequence[Scores]) -> float:
     """The weight on calling with a good F1 of calls: the likeliest call is made when it is likelier than all talk together.
 
     Of equally good ones it is the readiest: a tool or a customer that is new leaves more doubt than any it was fitted on, and in doubt
     it talks.
     """
     margins, is_right, has_call = [], [], 0
-    for given, said in zip(options, words, strict=True):
-        scores, is_call = _scores(head, given, said), given.dense[:, head.switch] > 0
+    for given, score in zip(options, scores, strict=True):
+        is_call = given.dense[:, switch] > 0
         has_call += bool(is_call[given.chosen])
         if is_call.any():
-            best = int(np.where(is_call, scores, -np.inf).argmax())
-            margins.append(scores[best] - np.logaddexp.reduce(scores[~is_call]))
+            best = int(np.where(is_call, score, -np.inf).argmax())
+            margins.append(score[best] - np.logaddexp.reduce(score[~is_call]))
             is_right.append(best == given.chosen)
     made = np.array(margins)[None, :] + _WEIGHTS[:, None] >= 0
     right = (made & np.array(is_right)[None, :]).sum(axis=1)
     return float(_good_weights(2 * right / np.maximum(1, made.sum(axis=1) + has_call), cases=has_call).max())
 
 
-def omission_readiness(head: Head, options: Sequence[Options], words: Sequence[Tensor]) -> float:
+def omission_readiness(switch: int, options: Sequence[Options], scores: Sequence[Scores]) -> float:
     """The weight on leaving an optional argument out with the most arguments right; of equally good ones the one nearest to 0."""
     margins, right_given, right_omitted = [], [], []
-    for given, said in zip(options, words, strict=True):
-        if len(given.dense) > 1 and given.dense[-1, head.switch] > 0:
-            scores = _scores(head, given, said)
-            best = int(scores[:-1].argmax())
-            margins.append(scores[-1] - scores[best])
+    for given, score in zip(options, scores, strict=True):
+        if len(given.dense) > 1 and given.dense[-1, switch] > 0:
+            best = int(score[:-1].argmax())
+            margins.append(score[-1] - score[best])
             right_given.append(best == given.chosen)
-            right_omitted.append(given.chosen == len(scores) - 1)
+            right_omitted.append(given.chosen == len(score) - 1)
     if not margins:
         return 0.0
     is_omitted = np.array(margins)[None, :] + _WEIGHTS[:, None] >= 0
     right = np.where(is_omitted, np.array(right_omitted), np.array(right_given)).mean(axis=1)
     good = _good_weights(right, cases=len(margins))
     return float(good[np.abs(good).argmin()])
-
-
-def _scores(head: Head, options: Options, words: Tensor) -> Scores:
-    with torch.no_grad():
-        return np.asarray(head.imitated({"dense": torch.from_numpy(options.dense)}, words).numpy())
 
 
 def _good_weights(values: NDArray[np.float64], *, cases: int) -> NDArray[np.float64]:

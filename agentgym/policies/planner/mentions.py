@@ -25,7 +25,8 @@ ALIASES: dict[str, str] = {
 class Mention(NamedTuple):
     """A value in the words of a message.
 
-    key: equal for equal values.   context: hashed words around it, shape (CONTEXT_WORDS,).   near: the words around it.
+    key: equal for equal values.   context: hashed words around it, shape (CONTEXT_WORDS,).   near: the words around it.   lead_in: the word
+    right before it; empty where it begins the text.
     is_loose: nothing but a run of small words, worth a look only while it is fresh.
     """
 
@@ -36,6 +37,7 @@ class Mention(NamedTuple):
     end: int
     context: Ids
     near: frozenset[str]
+    lead_in: str
     is_capitalised: bool
     is_loose: bool
 
@@ -73,6 +75,7 @@ def _mention(found: Found, text: str, lower: str, is_user: bool, question: tuple
         end=found.end,
         context=_context(before, after, key, is_user, question),
         near=frozenset(before + after).union(question),
+        lead_in=before[-1] if before else "",
         is_capitalised=is_capitalised,
         is_loose=found.kind == TEXT and not is_capitalised and key not in gazetteer.names,
     )

@@ -5,7 +5,7 @@ tools never seen, and words that can be learned one by one. On-policy training l
 a second table that is added to the score: linear, so that what a rollout teaches about some words leaves everything else alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,37 @@ from agentgym.policies.planner.batch import of_head
 WORDS_SCALE: Final = 3.0
 
 
+class Committee(nn.Module):
+    """Perceptrons with two hidden layers that differ in nothing but where they began; together they err less than any of them.
+
+    weights, biases: of each layer, shapes (M, inputs, outputs) and (M, 1, outputs).
+    """
+
+    def __init__(self, inputs: int, *, hidden: int, members: int) -> None:
+        super().__init__()
+        shapes = ((inputs, hidden), (hidden, hidden), (hidden, 1))
+        self.weights = nn.ParameterList(torch.empty(members, *shape) for shape in shapes)
+        self.biases = nn.ParameterList(torch.zeros(members, 1, shape[1]) for shape in shapes)
+        self.begin(None)
+
+    @torch.no_grad()
+    def begin(self, generator: torch.Generator | None) -> None:
+        """Draws all weights anew."""
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            bound = 1 / weight.shape[1] ** 0.5
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.zero_()
+
+    def forward(self, values: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """What each member makes of each option, shape (M, O).   values: shape (O, inputs).   change: of hidden values, while fitting."""
+        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            values = values @ weight + bias
+            if place < len(self.weights) - 1:
+                values = functional.gelu(values)
+                values = values if change is None else change(values)
+        return values[..., 0]
+
+
 class Head(nn.Module):
     """Scores options: a perceptron over dense features and a table of word pairs.
 
@@ -33,15 +64,13 @@ class Head(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, features: int, *, bits: int, hidden: int, switch: int, voices: int = 1) -> None:
+    def __init__(self, features: int, *, bits: int, hidden: int, switch: int, voices: int = 1, members: int = 1) -> None:
         super().__init__()
         self.switch, self.voices = switch, voices
         self.table = nn.Parameter(torch.zeros(1 << bits, 1))
         self.correction = nn.Parameter(torch.zeros(1 << bits, 1))
         self.calibration = nn.Parameter(torch.zeros(()))
-        self.layers = nn.Sequential(
-            nn.Linear(features + voices, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1)
-        )
+        self.layers = Committee(features + voices, hidden=hidden, members=members)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("spread", torch.ones(features))
 
@@ -64,9 +93,12 @@ class Head(nn.Module):
     def imitated(self, batch: Mapping[str, Tensor], words: Tensor | None = None) -> Tensor:
         """Scores without the correction, shape (O,)."""
         said = self.words(batch) if words is None else words
-        dense = ((squashed(batch["dense"]) - self.mean) / self.spread).clamp(-6, 6)
-        scores: Tensor = self.layers(torch.cat([dense, said / WORDS_SCALE], dim=1))[:, 0]
+        scores: Tensor = self.layers(self.inputs(batch["dense"], said)).mean(dim=0)
         return scores + self.calibration * batch["dense"][:, self.switch]
+
+    def inputs(self, dense: Tensor, words: Tensor) -> Tensor:
+        """What the layers see, shape (O, D + V)."""
+        return torch.cat([((squashed(dense) - self.mean) / self.spread).clamp(-6, 6), words / WORDS_SCALE], dim=1)
 
 
 def words_said(table: Tensor, batch: Mapping[str, Tensor], *, options: int, voices: int) -> Tensor:
@@ -96,10 +128,10 @@ class _BagSum(torch.autograd.Function):
 class PlannerNetwork(nn.Module):
     """Both heads: what to do next, and what each argument is."""
 
-    def __init__(self, *, bits: int, hidden: int) -> None:
+    def __init__(self, *, bits: int, hidden: int, members: int) -> None:
         super().__init__()
-        self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"), voices=ACT_VOICES)
-        self.argument = Head(ARGUMENT_FEATURES, bits=bits, hidden=hidden, switch=ARGUMENT_FEATURES - 1)
+        self.act = Head(ACT_FEATURES, bits=bits, hidden=hidden, switch=KINDS.index("call"), voices=ACT_VOICES, members=members)
+        self.argument = Head(ARGUMENT_FEATURES, bits=bits, hidden=hidden, switch=ARGUMENT_FEATURES - 1, members=members)
 
     def learn_corrections(self) -> None:
         """From now on only the corrections learn."""

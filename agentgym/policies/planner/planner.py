@@ -40,13 +40,18 @@ NOTHING = "nothing"
 
 
 class PlannerConfig(BaseModel):
-    """The size of a planner.   table_bits: each head has 2**table_bits cells for pairs of words.   hidden: width of its layers."""
+    """The size of a planner.
+
+    table_bits: each head has 2**table_bits cells for pairs of words.   members: perceptrons in the committee of each head.
+    hidden: width of their layers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["planner"] = "planner"
     table_bits: int = Field(default=18, ge=8, le=24)
-    hidden: int = Field(default=64, ge=4, le=1024)
+    members: int = Field(default=4, ge=1, le=16)
+    hidden: int = Field(default=32, ge=4, le=1024)
 
 
 _KNOWN_FROM = 3
@@ -109,7 +114,7 @@ class Planner:
     def from_checkpoint(cls, checkpoint: Checkpoint, *, replies: Replies | None = None) -> Self:
         """The planner that a checkpoint holds."""
         config = PlannerConfig.model_validate(checkpoint.manifest.configuration)
-        network = PlannerNetwork(bits=config.table_bits, hidden=config.hidden)
+        network = PlannerNetwork(bits=config.table_bits, hidden=config.hidden, members=config.members)
         read_network(network, checkpoint.weights)
         network.learn_corrections()
         return cls(network.eval(), Knowledge.from_json(as_json(checkpoint.knowledge)), config, replies=replies)

@@ -10,7 +10,7 @@ import orjson
 from pydantic import JsonValue
 
 from agentgym.policies.planner.normalisers import DATE, EMAIL, IDENTIFIER, NUMBER, TEXT, TIME, plain_number
-from agentgym.policies.planner.words import STOP_WORDS, Ids, content_words, name_words, word_ids, words_of
+from agentgym.policies.planner.words import STOP_WORDS, Ids, content_words, name_words, stems_of, word_ids, words_of
 from agentgym.tools import Tool
 
 CHOICE, FLAG, STRUCTURE = "choice", "flag", "structure"
@@ -24,7 +24,7 @@ ADMITTED = {
     TEXT: (TEXT, IDENTIFIER),
     STRUCTURE: (STRUCTURE,),
 }
-SLOT_WORDS = 6
+SLOT_WORDS = 9
 
 _DATE_NAME = re.compile(r"\bdate\b|check ?in|check ?out|\bday of\b")
 _NOT_A_DATE = re.compile(r"number|days in|days since|whether")
@@ -38,7 +38,8 @@ class Slot:
     """One argument as the planner sees it; arguments of several tools that are declared alike are one slot.
 
     kind: which values are its candidates.   json_type: the schema's type, of several the first but null; None where it names none.
-    choices: the values the schema lists, as it writes them.   words: that describe it.
+    choices: the values the schema lists, as it writes them.   words: that describe it.   name_words, cues: the words of its name, and all
+    of its description, small words too: from and to tell where a journey begins and ends.
     ids: its words as hashed, shape (SLOT_WORDS,).
     """
 
@@ -48,6 +49,9 @@ class Slot:
     choices: tuple[JsonValue, ...]
     default: JsonValue
     words: frozenset[str]
+    name_words: frozenset[str]
+    cues: frozenset[str]
+    stems: frozenset[str]
     ids: Ids
 
     def typed(self, value: JsonValue) -> JsonValue:
@@ -92,15 +96,19 @@ def tool_view(tool: Tool) -> ToolView:
 @lru_cache(maxsize=16384)
 def _slot(name: str, declaration: bytes) -> Slot:
     schema: dict[str, JsonValue] = orjson.loads(declaration)
-    kind, parts = slot_kind(name, schema), name_words(name)
+    kind, parts, description = slot_kind(name, schema), name_words(name), str(schema.get("description") or "")
+    telling = [word for word in words_of(description) if word not in STOP_WORDS and word not in parts]
     return Slot(
         name=name,
         kind=kind,
         json_type=_json_type(schema),
         choices=_choices(schema),
         default=schema.get("default"),
-        words=content_words(str(schema.get("description") or "")).union(parts) - STOP_WORDS,
-        ids=word_ids([f"kind:{kind}", f"name:{name}", *parts[:4]], width=SLOT_WORDS),
+        words=content_words(description).union(parts) - STOP_WORDS,
+        name_words=frozenset(parts),
+        cues=frozenset(words_of(description)),
+        stems=stems_of(content_words(description).union(parts) - STOP_WORDS),
+        ids=word_ids([f"kind:{kind}", f"name:{name}", *parts[:4], *telling], width=SLOT_WORDS),
     )
 
 

@@ -32,6 +32,9 @@ _UNSEEN = np.zeros(COLUMNS, np.float32)
 _UNSEEN[[USER_TURN, AGENT_TURN, NEWEST, POSITION, RESULT_CALL, CARRIED_CALL]] = -1
 _UNSEEN[RESULT_ROW] = 9
 
+ROLE_WORDS: Final = 3
+CONTEXT_WIDTH: Final = CONTEXT_WORDS + ROLE_WORDS
+
 Key = tuple[str, str]
 """A candidate's kind and the key of its value."""
 
@@ -110,7 +113,8 @@ class State:
     """A conversation after some of its messages.
 
     keys, values: of the candidates, in order of appearance; index: where a key stands.   table: their columns, shape (n, COLUMNS).
-    contexts: the words around the latest mention of each, shape (n, CONTEXT_WORDS); near: the same as words.
+    contexts: the words around the latest mention of each, then what it was given as before, shape (n, CONTEXT_WIDTH); near: the words
+    around it; lead_ins: the word right before it.
     result_keys: which candidates a result gave under which name, as (call, row); carried: which arguments had which candidates, by call.
     memo: what was computed from this state and is worth keeping.
     """
@@ -121,8 +125,9 @@ class State:
     values: tuple[JsonValue, ...] = ()
     index: dict[Key, int] = field(default_factory=dict)
     table: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, COLUMNS), np.float32))
-    contexts: Ids = field(default_factory=lambda: np.empty((0, CONTEXT_WORDS), np.uint32))
+    contexts: Ids = field(default_factory=lambda: np.empty((0, CONTEXT_WIDTH), np.uint32))
     near: tuple[frozenset[str], ...] = ()
+    lead_ins: tuple[str, ...] = ()
     result_keys: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     carried: dict[str, dict[int, int]] = field(default_factory=dict)
     calls: tuple[CallMade, ...] = ()
@@ -182,9 +187,10 @@ class _Extension:
         self.size = len(state.keys)
         self.table = np.empty((self.size + 64, COLUMNS), np.float32)
         self.table[: self.size] = state.table
-        self.contexts = np.zeros((self.size + 64, CONTEXT_WORDS), np.uint32)
+        self.contexts = np.zeros((self.size + 64, CONTEXT_WIDTH), np.uint32)
         self.contexts[: self.size] = state.contexts
         self.keys, self.values, self.index, self.near = list(state.keys), list(state.values), dict(state.index), list(state.near)
+        self.lead_ins = list(state.lead_ins)
         self.result_keys, self.carried = dict(state.result_keys), dict(state.carried)
         self.calls, self.said, self.found = list(state.calls), state.said, state.found
         self.last_call_message = state.last_call_message
@@ -207,6 +213,7 @@ class _Extension:
             table=self.table[: self.size],
             contexts=self.contexts[: self.size],
             near=tuple(self.near),
+            lead_ins=tuple(self.lead_ins),
             result_keys=self.result_keys,
             carried=self.carried,
             calls=tuple(self.calls),
@@ -229,6 +236,7 @@ class _Extension:
         self.keys.append(key)
         self.values.append(value)
         self.near.append(frozenset())
+        self.lead_ins.append("")
         self.size += 1
         return place
 
@@ -259,7 +267,8 @@ class _Extension:
         if mention.is_capitalised and not row[CAPITALISED] and row[RESULT_CALL] < 0 and row[CARRIED_CALL] < 0:
             self.values[place] = mention.value
         row[CAPITALISED] = max(row[CAPITALISED], mention.is_capitalised)
-        self.contexts[place], self.near[place] = mention.context, mention.near
+        self.contexts[place, :CONTEXT_WORDS] = mention.context
+        self.near[place], self.lead_ins[place] = mention.near, mention.lead_in
 
     def _said(self, row: NDArray[np.float32], *, is_user: bool, turn: int, start: int) -> None:
         row[USER_TURN if is_user else AGENT_TURN] = turn
@@ -277,8 +286,10 @@ class _Extension:
         row[NEGATED] = any(negation in lower[max(0, start - 30) : start + 25] for negation in _NEGATION)
         before, after = words_of(lower[max(0, start - 40) : start])[-4:], words_of(lower[start : start + 30])[:3]
         words = [*(f"near:{word}" for word in before), *(f"at:{word}" for word in after), "by:user" if is_user else "by:agent"]
-        self.contexts[place] = word_ids([*words, *(f"asked:{word}" for word in self.said.question[-5:])], width=CONTEXT_WORDS)
-        self.near[place] = frozenset(before + after)
+        self.contexts[place, :CONTEXT_WORDS] = word_ids(
+            [*words, *(f"asked:{word}" for word in self.said.question[-5:])], width=CONTEXT_WORDS
+        )
+        self.near[place], self.lead_ins[place] = frozenset(before + after), before[-1] if before else ""
 
     # --- calls and results ---
 
@@ -288,6 +299,7 @@ class _Extension:
             for key in self._keys_of(value):
                 place = self._candidate(key, value)
                 self.table[place, CARRIED_CALL] = number
+                self.contexts[place, CONTEXT_WORDS:] = _role(name)
                 self.carried[name] = {**self.carried.get(name, {}), place: number}
                 arguments.setdefault(name, key)
         return CallMade(call.name, arguments, self.said.turns)
@@ -313,7 +325,9 @@ class _Extension:
             self.result_keys[name] = {**self.result_keys.get(name, {}), place: (number, row_number)}
             if row[NEWEST] < 0:
                 words = ["by:tool", f"under:{name}", *(f"under:{word}" for word in name_words(name))]
-                self.contexts[place] = word_ids(words, width=CONTEXT_WORDS)
+                self.contexts[place, :CONTEXT_WORDS] = word_ids(words, width=CONTEXT_WORDS)
+            if row[CARRIED_CALL] < 0:
+                self.contexts[place, CONTEXT_WORDS:] = _role(name)
 
     def _keys_of(self, value: JsonValue) -> list[Key]:
         key = same_value(value)
@@ -334,6 +348,12 @@ def _whereabouts(watch: Watched, lower: str) -> tuple[int, float]:
         return start, 0.0
     places = [lower.rfind(part) for part in watch.parts]
     return max(places), sum(place < 0 for place in places) / len(places)
+
+
+@lru_cache(maxsize=4096)
+def _role(name: str) -> Ids:
+    """What a value was given as, shape (ROLE_WORDS,)."""
+    return word_ids([f"was:{name}", *(f"was:{word}" for word in name_words(name))], width=ROLE_WORDS)
 
 
 def _answered(calls: Sequence[CallMade], message: Message) -> int | None:

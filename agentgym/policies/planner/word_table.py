@@ -13,18 +13,28 @@ Table = NDArray[np.float32]
 
 
 def fit_table(
-    options: Sequence[Options], places: NDArray[np.int64], *, cells: int, epochs: int, least_steps: int, rate: float, seed: int
+    options: Sequence[Options],
+    places: NDArray[np.int64],
+    *,
+    cells: int,
+    epochs: int,
+    least_steps: int,
+    rate: float,
+    switch: int,
+    rest_weight: float,
+    seed: int,
 ) -> Table:
     """The table fitted to the decisions at `places`, shape (cells,).
 
     AdaGrad (Duchi et al. 2011), which gives rare words the long steps they need. least_steps: more epochs where these make fewer batches.
+    switch, rest_weight: the choice among options without this feature counts less, see `fitting.FitSettings`.
     """
     rng = np.random.default_rng(seed)
     table, squares = np.zeros(cells, np.float32), np.full(cells, 1e-3, np.float32)
     for _ in range(max(epochs, math.ceil(least_steps * BATCH / max(1, len(places))))):
         order = rng.permutation(places)
         for start in range(0, len(order), BATCH):
-            gradient = _gradient(table, [options[place] for place in order[start : start + BATCH]])
+            gradient = _gradient(table, [options[place] for place in order[start : start + BATCH]], switch, rest_weight)
             touched = np.flatnonzero(gradient != 0)  # looking for true is many times faster than looking for what is not zero
             squares[touched] += gradient[touched] ** 2
             table[touched] -= rate * gradient[touched] / np.sqrt(squares[touched])
@@ -50,7 +60,7 @@ class _Batch:
         fields = {name.removeprefix(f"{head}_"): values for name, values in collated(options, heads=(head,)).items()}
         self.cells, self.offsets, self.segments = fields["cells"], fields["offsets"], fields["segments"]
         self.link_options, self.link_bags, self.chosen = fields["link_options"], fields["link_bags"], fields["chosen"]
-        self.voices = fields["voices"]
+        self.voices, self.dense = fields["voices"], fields["dense"]
         self.count, self.decisions = len(fields["dense"]), len(options)
 
 
@@ -66,14 +76,24 @@ def _said(table: Table, batch: _Batch, voices: int) -> NDArray[np.float64]:
     return sums.reshape(batch.count, voices).astype(np.float64, copy=False)
 
 
-def _gradient(table: Table, options: Sequence[Options]) -> NDArray[np.float64]:
-    """Of the mean negative log-probability of what was chosen, by cell, shape (cells,)."""
+def _gradient(table: Table, options: Sequence[Options], switch: int, rest_weight: float) -> NDArray[np.float64]:
+    """Of the mean loss (`fitting._loss`), by cell, shape (cells,)."""
     batch = _Batch(options)
     scores = _scores(table, batch)
     weights = np.exp(scores - np.maximum.reduceat(scores, np.flatnonzero(np.diff(batch.segments, prepend=-1)))[batch.segments])
     errors = weights / np.bincount(batch.segments, weights=weights)[batch.segments]
     errors[batch.chosen] -= 1
+    if rest_weight < 1:
+        errors -= (1 - rest_weight) * _errors_among_rest(batch, weights, batch.dense[:, switch] <= 0)
     of_bag = np.bincount(batch.link_bags, weights=errors[batch.link_options], minlength=len(batch.offsets))
     widths = np.diff(batch.offsets, append=len(batch.cells))
     weights = np.repeat(of_bag / batch.decisions, widths)
     return np.bincount(batch.cells, weights=weights, minlength=len(table)).astype(np.float64, copy=False)
+
+
+def _errors_among_rest(batch: _Batch, weights: NDArray[np.float64], is_rest: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The errors of the choice among the rest alone, in decisions that chose one of them, shape (O,)."""
+    rest = np.where(is_rest, weights, 0)
+    errors = rest / np.maximum(np.bincount(batch.segments, weights=rest), 1e-12)[batch.segments]
+    errors[batch.chosen] -= 1
+    return np.where(is_rest[batch.chosen][batch.segments], errors, 0)

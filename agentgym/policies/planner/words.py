@@ -151,6 +151,12 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(words_of(text)) - STOP_WORDS
 
 
+@lru_cache(maxsize=65536)
+def stems_of(words: frozenset[str]) -> frozenset[str]:
+    """What the telling ones of these words begin with, so that `leaving` and `leave` are one."""
+    return frozenset(word[:4] for word in words if len(word) > 3 and word not in STOP_WORDS)
+
+
 @lru_cache(maxsize=262144)
 def word_id(word: str) -> int:
     """A number for a word, equal in every process; never 0, which stands for no word."""
