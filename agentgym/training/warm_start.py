@@ -16,6 +16,7 @@ from torch import Tensor
 from agentgym.episode import Outcome
 from agentgym.errors import InsufficientData
 from agentgym.policies.planner.acts import act_options
+from agentgym.policies.planner.act_words import NAME_VOICES
 from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.calibration import call_readiness, omission_readiness
@@ -146,8 +147,8 @@ class _Imitation:
                 weighed += 1
                 self.on_progress("weighing", weighed / len(turns))
         head.load_state_dict(final)
-        stage = self._stage("acts")
-        fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=stage)
+        blank, stage = _without_names, self._stage("acts")
+        fit_head(planner.network.act, self._examples(of_trace), ACT_FIT, seed=self.seed, on_progress=stage, blank=blank)
 
     def _examples(self, of_trace: Sequence[Sequence[Options]]) -> Examples:
         part = np.repeat(self.parts, [len(options) for options in of_trace])
@@ -187,6 +188,13 @@ def _without_gazetteer(dense: Tensor, words: Tensor, segments: Tensor, generator
     dense = dense.clone()
     dense[:, list(GAZETTEER_FEATURES)] *= (~_some(0.3, segments, generator))[:, None]
     dense[_some(0.5, segments, generator), USUAL_SHARE] = -1
+    return dense, words
+
+
+def _without_names(dense: Tensor, words: Tensor, segments: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blanks what the tables say of the names of tools in a quarter of the decisions: of a new tool they say nothing."""
+    words = words.clone()
+    words[_some(0.25, segments, generator), NAME_VOICES] = 0
     return dense, words
 
 

@@ -17,6 +17,8 @@ GENERIC, NAMED, SITUATION = range(3)
 """Words that describe an option: what any tool shares, words of its name, how things stand for it."""
 ACT_VOICES: Final = 6
 """Each of these against what was said, and against what was done: six voices that the layers learn to trust one by one."""
+NAME_VOICES: Final = slice(2 * NAMED, 2 * NAMED + 2)
+"""The two that speak of a tool's name."""
 
 
 def is_confirming(state: State) -> bool:

@@ -2,7 +2,8 @@
 
 A softmax fitted to all turns alike says well how probable a call is, but the likeliest option is not yet the one that makes the best
 trade of missed calls against false ones. The weight is chosen on decisions that the layers were not fitted on. These are few, and between
-two fits of one log the best weight moves a lot, so that all weights they cannot tell from the best are taken for equally good.
+two fits of one log the best weight moves a lot, so that all weights that are good enough are taken for equally good: within half a standard
+error, as two weights agree on most decisions and their difference errs less than either.
 """
 
 from collections.abc import Sequence
@@ -55,9 +56,9 @@ def omission_readiness(switch: int, options: Sequence[Options], scores: Sequence
 
 
 def _good_weights(values: NDArray[np.float64], *, cases: int) -> NDArray[np.float64]:
-    """The weights whose value, a share of `cases`, is within one standard error of the best; a single lucky one is smoothed away."""
+    """The weights whose value, a share of `cases`, is within half a standard error of the best; a single lucky one is smoothed away."""
     smooth = np.convolve(np.pad(values, 2, mode="edge"), _SMOOTH, mode="valid")
     best = float(np.clip(smooth.max(), 0, 1))
     error = (best * (1 - best) / max(1, cases)) ** 0.5
-    good: NDArray[np.float64] = _WEIGHTS[smooth >= smooth.max() - error]
+    good: NDArray[np.float64] = _WEIGHTS[smooth >= smooth.max() - error / 2]
     return good
