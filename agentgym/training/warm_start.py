@@ -15,8 +15,8 @@ from torch import Tensor
 
 from agentgym.episode import Outcome
 from agentgym.errors import InsufficientData
-from agentgym.policies.planner.acts import act_options
 from agentgym.policies.planner.act_words import NAME_VOICES
+from agentgym.policies.planner.acts import act_options
 from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.calibration import call_readiness, omission_readiness

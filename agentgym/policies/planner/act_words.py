@@ -86,7 +86,7 @@ def _situations(state: State, plan: Plan) -> list[tuple[str, ...]]:
     latest = state.calls[-1].name.partition(".")[0] if state.calls else None
     past = {call.name: call.arguments for call in state.calls}
     confirming = is_confirming(state)
-    situations = []
+    situations: list[tuple[str, ...]] = []
     for tool, view in enumerate(state.scene.views):
         before = past.get(view.tool.name)
         is_known = plan.least_known[tool] > 0.4

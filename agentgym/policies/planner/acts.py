@@ -126,7 +126,8 @@ def lead_of(values: Rows) -> Rows:
     if len(values) < 2:
         return values
     best, second = -np.partition(-values, 1, axis=0)[:2]
-    return values - np.where(values == best, second, best)
+    lead: Rows = values - np.where(values == best, second, best)
+    return lead
 
 
 def _history(state: State, plan: Plan) -> Rows:

@@ -232,14 +232,24 @@ def _fill_slot(rows: Rows, state: State, slot: Slot, found: Candidates) -> None:
     number_of = {place: number for number, place in enumerate(found.places)}
     _mark_results(own, state, slot, number_of)
     _mark_given(own, state, slot, number_of)
-    for number, place in enumerate(found.places):
-        if place >= 0:
-            own[number, 8] = len(slot.words & state.near[place])
-            own[number, 11] = state.lead_ins[place] in slot.name_words
-            own[number, 12] = state.lead_ins[place] in slot.cues
-            own[number, 13] = len(slot.stems & stems_of(state.near[place]))
+    _mark_said(own, state, slot, found.places)
     if slot.kind == TEXT:
         _mark_known(own, state.scene.gazetteer, slot, found.keys)
+
+
+def _mark_said(own: Rows, state: State, slot: Slot, places: Sequence[int]) -> None:
+    """Columns 8 and 11 to 13: words around it that describe the slot; the word right before it is of the slot's name, or of all that
+    describes it; words around it that begin as such words do.
+    """
+    for number, place in enumerate(places):
+        if place < 0 or not (near := state.near[place]):
+            continue
+        if shared := slot.words & near:
+            own[number, 8] = len(shared)
+        if lead_in := state.lead_ins[place]:
+            own[number, 11:13] = lead_in in slot.name_words, lead_in in slot.cues
+        if alike := slot.stems & stems_of(near):
+            own[number, 13] = len(alike)
 
 
 def _mark_results(own: Rows, state: State, slot: Slot, number_of: Mapping[int, int]) -> None:

@@ -151,7 +151,7 @@ def fit_layers(
             if blank is not None:
                 dense, said = blank(dense, said, segments, generator)
             scores = head.layers(head.inputs(dense, said), _dropped(settings.dropout, generator))
-            loss = sum(_loss(member, segments, chosen, is_rest, settings.rest_weight) for member in scores)
+            loss = torch.stack([_loss(member, segments, chosen, is_rest, settings.rest_weight) for member in scores]).sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
