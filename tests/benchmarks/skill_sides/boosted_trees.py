@@ -1,7 +1,8 @@
 """Gradient-boosted trees in place of the planner's networks: the strongest classical side of `skill.py`.
 
-They see what the planner sees of candidates, arguments and tools, but no words: one ensemble judges every candidate of an argument, a
-second every tool, given how sure the first one is of its arguments. They cannot learn on-policy.
+They see all that the planner sees: its features of candidates, arguments and tools, and what a linear table of hashed word pairs, fitted as
+the planner's is, says of each option. One ensemble judges every candidate of an argument, a second every tool, given how sure the first one
+is of its arguments. They cannot learn on-policy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,63 +15,139 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from agentgym.episode import Action, Conversation
 from agentgym.messages import ToolCall, assistant
-from agentgym.policies.planner.acts import ACT_FEATURES, ActOptions, act_options
+from agentgym.policies.planner.act_words import ACT_VOICES
+from agentgym.policies.planner.acts import KINDS, act_options
 from agentgym.policies.planner.arguments import ARGUMENT_FEATURES, Rows, argument_table
-from agentgym.policies.planner.examples import Turn, argument_examples, read_turns
+from agentgym.policies.planner.batch import Options
+from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
+from agentgym.policies.planner.fitting import FitSettings
 from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
 from agentgym.policies.planner.memory import Memory
+from agentgym.policies.planner.planner import Knowledge, act_evidence
 from agentgym.policies.planner.readings import Readings
 from agentgym.policies.planner.state import Key, State
-from agentgym.policies.planner.word_weights import WordWeights, learn_word_weights
+from agentgym.policies.planner.vocabulary import Vocabulary
+from agentgym.policies.planner.word_table import Table, fit_table, words_of_options
+from agentgym.policies.planner.word_weights import learn_word_weights
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
-from agentgym.training.warm_start import accepted, words_said
+from agentgym.training.warm_start import ACT_FIT, ARGUMENT_FIT, accepted, words_said
 
-# Nothing here reads hashed words; the smallest table makes them cheap.
-BITS = 8
+BITS = 18
+HALVES = 2
 HELD_OUT_PARTS = 5
 THRESHOLDS = np.round(np.arange(0.2, 0.71, 0.05), 2)
+_IS_CALL, _IS_LEFT_OUT = KINDS.index("call"), ARGUMENT_FEATURES - 1
+
+Decisions = Sequence[Sequence[Options]]
+"""Of each trace."""
 
 
 @dataclass(frozen=True)
-class Gate:
-    """How likely each tool is called now, and from which chance on it is."""
+class Kind:
+    """What is decided.   settings: of its table.   voices: of the table.   switch: the feature that tells calls, or leaving out.
 
+    is_switched_only: whether only options with that feature are judged.
+    """
+
+    settings: FitSettings
+    voices: int
+    switch: int
+    is_switched_only: bool
+
+
+ARGUMENTS, CALLS = Kind(ARGUMENT_FIT, 1, _IS_LEFT_OUT, False), Kind(ACT_FIT, ACT_VOICES, _IS_CALL, True)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How right each option is: trees over its features and over what the table says of its words."""
+
+    kind: Kind
+    table: Table
     trees: HistGradientBoostingClassifier
-    threshold: float
+
+    @classmethod
+    def fit(cls, of_trace: Decisions, kind: Kind, seed: int) -> "Judge":
+        """The trees learn from what a table says that was fitted to the other half of the traces."""
+        options = [given for trace in of_trace for given in trace]
+        half = np.repeat(np.arange(len(of_trace)) % HALVES, [len(trace) for trace in of_trace])
+        rows, right = [], []
+        for own in range(HALVES):
+            places = np.flatnonzero(half == own)
+            rows.append(features_of(options, places, fitted(options, np.flatnonzero(half != own), kind, seed), kind))
+            right += [np.flatnonzero(judged(options[place], kind)) == options[place].chosen for place in places]
+        trees = HistGradientBoostingClassifier(max_iter=200, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=20, random_state=seed)
+        trees.fit(np.concatenate(rows), np.concatenate(right))
+        return cls(kind, fitted(options, np.arange(len(options)), kind, seed), trees)
+
+    def scores(self, options: Sequence[Options]) -> list[Rows]:
+        """The log-odds of the options that are judged, of each decision."""
+        counts = [int(judged(given, self.kind).sum()) for given in options]
+        if not sum(counts):
+            return [np.zeros(0, np.float32) for _ in counts]
+        rows = features_of(options, np.arange(len(options)), self.table, self.kind)
+        return np.split(self.trees.decision_function(rows).astype(np.float32), np.cumsum(counts)[:-1])
+
+
+def fitted(options: Sequence[Options], places: NDArray[np.int64], kind: Kind, seed: int) -> Table:
+    settings = kind.settings
+    return fit_table(
+        options,
+        places,
+        cells=1 << BITS,
+        epochs=settings.table_epochs,
+        least_steps=settings.table_steps,
+        rate=settings.table_rate,
+        switch=kind.switch,
+        rest_weight=settings.rest_weight,
+        seed=seed,
+    )
+
+
+def features_of(options: Sequence[Options], places: NDArray[np.int64], table: Table, kind: Kind) -> Rows:
+    """Features and words of the options that are judged, of the decisions at `places`, one below the other."""
+    said = words_of_options(table, options, places, voices=kind.voices)
+    whole = [np.concatenate([options[place].dense, words], axis=1) for place, words in zip(places, said, strict=True)]
+    return np.concatenate([rows[judged(options[place], kind)] for place, rows in zip(places, whole, strict=True)])
+
+
+def judged(options: Options, kind: Kind) -> NDArray[np.bool_]:
+    return options.dense[:, kind.switch] > 0 if kind.is_switched_only else np.ones(len(options.dense), bool)
 
 
 class BoostedTrees:
     """Calls the likeliest tool when it is likely enough, with the likeliest candidate of every argument."""
 
-    def __init__(self, gazetteer: Gazetteer, weights: WordWeights, filler: HistGradientBoostingClassifier, gate: Gate) -> None:
-        self._weights, self._filler, self._gate = weights, filler, gate
-        self._memory = Memory(gazetteer)
+    def __init__(self, knowledge: Knowledge, filler: Judge, gate: Judge, least: float) -> None:
+        self._knowledge, self._filler, self._gate, self._least = knowledge, filler, gate, least
+        self._memory = Memory(knowledge.gazetteer, knowledge.vocabulary)
 
     @classmethod
     def fit(cls, traces: Sequence[Trace], *, seed: int) -> "BoostedTrees":
         """Learns from accepted traces. What it knows of values and arguments comes from the other half of them, as with the planner."""
         train = accepted(traces)
-        weights = learn_word_weights([words_said(trace) for trace in train])
-        known = [gazetteer_of(train[half::2]) for half in (0, 1)]
-        turns = [read_turns(trace, (), known[1 - number % 2]) for number, trace in enumerate(train)]
-        filled = [filler_rows(turns_of_trace, seed) for turns_of_trace in turns]
-        others = [boosted(filled[1 - half :: 2], seed) for half in (0, 1)]
-        gate_rows = [call_rows(turns_of_trace, others[number % 2], weights) for number, turns_of_trace in enumerate(turns)]
-        gate = Gate(boosted([(rows, right) for rows, right, _ in gate_rows], seed), best_threshold(gate_rows, seed))
-        return cls(gazetteer_of(train), weights, boosted(filled, seed), gate)
+        knowledge = Knowledge(gazetteer_of(train), learn_word_weights([words_said(trace) for trace in train]))
+        turns = read_with_other_half(train, knowledge.vocabulary)
+        rng = np.random.default_rng(seed)
+        filled = [[example.options for example in argument_examples(of_trace, rng, bits=BITS)] for of_trace in turns]
+        others = [Judge.fit(filled[1 - half :: HALVES], ARGUMENTS, seed) for half in range(HALVES)]
+        done = [list(act_decisions(of_trace, others[number % HALVES], knowledge)) for number, of_trace in enumerate(turns)]
+        gate, least = Judge.fit(done, CALLS, seed), best_threshold(done, seed)
+        return cls(knowledge, Judge.fit(filled, ARGUMENTS, seed), gate, least)
 
     def act(self, conversation: Conversation) -> Action:
         state = self._memory.state_of(conversation)
         readings = read([state], self._filler)[0]
-        options = act_options(state, readings, self._weights, bits=BITS)
-        calls = call_places(options)
-        if not len(calls):
+        options = act_options(state, readings, self._knowledge.word_weights, bits=BITS)
+        possible = np.flatnonzero(options.is_possible)
+        calls = [place for place in possible.tolist() if options.options[place].kind == "call"]
+        if not calls:
             return Action(message=assistant())
-        chances = self._gate.trees.predict_proba(options.dense[calls])[:, 1]
-        if chances.max() < self._gate.threshold:
+        scores = self._gate.scores([act_evidence(options).kept(possible, int(possible[0]))])[0]
+        if scores.max() < self._least:
             return Action(message=assistant())
-        tool = options.options[calls[int(chances.argmax())]].tool
+        tool = options.options[calls[int(scores.argmax())]].tool
         return Action(message=assistant("", ToolCall(name=conversation.tools[tool].name, arguments=arguments_of(readings, tool))))
 
 
@@ -82,71 +159,48 @@ def tools_by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
     return {tool.name: tool for tool in tools}
 
 
-def boosted(rows: Sequence[tuple[Rows, NDArray[np.bool_]]], seed: int) -> HistGradientBoostingClassifier:
-    trees = HistGradientBoostingClassifier(max_iter=200, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=20, random_state=seed)
-    return trees.fit(np.concatenate([features for features, _ in rows]), np.concatenate([right for _, right in rows]))
+def read_with_other_half(traces: Sequence[Trace], vocabulary: Vocabulary) -> list[list[Turn]]:
+    known = [gazetteer_of(traces[half::HALVES]) for half in range(HALVES)]
+    return [read_turns(trace, (), known[1 - number % HALVES], vocabulary) for number, trace in enumerate(traces)]
 
 
-def filler_rows(turns: Sequence[Turn], seed: int) -> tuple[Rows, NDArray[np.bool_]]:
-    """The options of every argument, and which were taken."""
-    options = [example.options for example in argument_examples(turns, np.random.default_rng(seed), bits=BITS)]
-    taken = [np.arange(len(given.dense)) == given.chosen for given in options]
-    nothing = np.zeros((0, ARGUMENT_FEATURES), np.float32)
-    return np.concatenate([nothing, *(given.dense for given in options)]), np.concatenate([np.zeros(0, bool), *taken])
-
-
-def read(states: Sequence[State], filler: HistGradientBoostingClassifier) -> list[Readings]:
+def read(states: Sequence[State], filler: Judge) -> list[Readings]:
     tables = [argument_table(state, bits=BITS) for state in states]
-    rows = np.concatenate([np.zeros((0, ARGUMENT_FEATURES), np.float32), *(table.dense for table in tables)])
-    scores = filler.decision_function(rows).astype(np.float32) if len(rows) else np.zeros(0, np.float32)
-    parts = np.split(scores, np.cumsum([len(table.dense) for table in tables])[:-1])
-    return list(map(Readings, tables, parts))
+    blocks = [[Options("argument", *table.evidence(block)) for block in range(len(table.layout.blocks))] for table in tables]
+    scores = iter(filler.scores([block for of_state in blocks for block in of_state]))
+    nothing = np.zeros(0, np.float32)
+    return [Readings(table, np.concatenate([nothing, *(next(scores) for _ in own)])) for table, own in zip(tables, blocks, strict=True)]
 
 
-def call_places(options: ActOptions) -> list[int]:
-    return [place for place, option in enumerate(options.options) if option.kind == "call" and options.is_possible[place]]
-
-
-def call_rows(
-    turns: Sequence[Turn], filler: HistGradientBoostingClassifier, weights: WordWeights
-) -> tuple[Rows, NDArray[np.bool_], list[int]]:
-    """The calls that were possible in these turns, which of them were made, and how many there are in each turn."""
+def act_decisions(turns: Sequence[Turn], filler: Judge, knowledge: Knowledge) -> Iterator[Options]:
+    """What was done in these turns, beside everything else that was possible."""
     told = [turn for turn in turns if turn.is_accepted]
-    rows, made, counts = [np.zeros((0, ACT_FEATURES), np.float32)], list[bool](), list[int]()
     for turn, readings in zip(told, read([turn.state for turn in told], filler), strict=True):
-        options = act_options(turn.state, readings, weights, bits=BITS)
-        places = call_places(options)
-        names = [turn.state.scene.tools[options.options[place].tool].name for place in places]
-        rows.append(options.dense[places])
-        made += [turn.call is not None and turn.call.name == name for name in names]
-        counts.append(len(places))
-    return np.concatenate(rows), np.array(made, bool), counts
+        options = act_options(turn.state, readings, knowledge.word_weights, bits=BITS)
+        right = right_act(turn, options)
+        if right is not None:
+            options.is_possible[right] = True
+            yield act_evidence(options).kept(np.flatnonzero(options.is_possible), right)
 
 
-def best_threshold(rows: Sequence[tuple[Rows, NDArray[np.bool_], list[int]]], seed: int) -> float:
-    """Where F1 is highest on every fifth trace, with trees fitted to the others."""
-    is_held_out = np.arange(len(rows)) % HELD_OUT_PARTS == 0
-    trees = boosted([(each[0], each[1]) for each, held in zip(rows, is_held_out, strict=True) if not held], seed)
-    best = [likeliest for each, held in zip(rows, is_held_out, strict=True) if held for likeliest in likeliest_calls(trees, *each)]
-    recorded = sum(int(each[1].sum()) for each, held in zip(rows, is_held_out, strict=True) if held)
+def best_threshold(of_trace: Decisions, seed: int) -> float:
+    """The log-odds from which on to call, where F1 is highest on every fifth trace, with a judge fitted to the others."""
+    is_held_out = [number % HELD_OUT_PARTS == 0 for number in range(len(of_trace))]
+    judge = Judge.fit([trace for trace, held in zip(of_trace, is_held_out, strict=True) if not held], CALLS, seed)
+    decisions = [given for trace, held in zip(of_trace, is_held_out, strict=True) if held for given in trace]
+    calls = [np.flatnonzero(judged(given, CALLS)) for given in decisions]
+    best = [
+        (float(scores.max()), bool(places[scores.argmax()] == given.chosen))
+        for given, places, scores in zip(decisions, calls, judge.scores(decisions), strict=True)
+        if len(places)
+    ]
+    recorded = sum(given.chosen in places for given, places in zip(decisions, calls, strict=True))
 
-    def f1(threshold: float) -> float:
-        made = [is_right for chance, is_right in best if chance >= threshold]
+    def f1(least: float) -> float:
+        made = [is_right for score, is_right in best if score >= least]
         return 2 * sum(made) / max(1, len(made) + recorded)
 
-    return float(max(THRESHOLDS, key=f1))
-
-
-def likeliest_calls(
-    trees: HistGradientBoostingClassifier, rows: Rows, made: NDArray[np.bool_], counts: Sequence[int]
-) -> Iterator[tuple[float, bool]]:
-    """Of each turn the chance of its likeliest call, and whether that one was made."""
-    chances = trees.predict_proba(rows)[:, 1]
-    ends = np.cumsum(counts)
-    for start, end in zip(ends - counts, ends, strict=True):
-        if end > start:
-            place = start + int(chances[start:end].argmax())
-            yield float(chances[place]), bool(made[place])
+    return max((float(np.log(share / (1 - share))) for share in THRESHOLDS), key=f1)
 
 
 def arguments_of(readings: Readings, tool: int) -> dict[str, JsonValue]:
