@@ -4,7 +4,6 @@ They are plain programs at the ends of pipes: nothing has to be importable as a 
 when its pipe closes, so also when we are killed.
 """
 
-import gc
 import json
 import os
 import pickle
@@ -19,13 +18,13 @@ from itertools import chain
 from typing import IO, Any
 
 from agentgym.errors import ContractBroken, Unavailable
+from agentgym.garbage import rarely_collecting
 from agentgym.traces.preparation import Item, Prepared, prepare
 from agentgym.traces.redaction import Redactor
 
 MOST_PROCESSES = 8
 _BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from agentgym.traces.crew import work; work()"
 _LENGTH_BYTES = 8
-_ALLOCATIONS = 100_000
 
 
 def prepared_batches(
@@ -52,22 +51,6 @@ def available_cores() -> int:
     """Those this process may use, and no more than help."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, MOST_PROCESSES)
-
-
-@contextmanager
-def rarely_collecting() -> Iterator[None]:
-    """Looks for cycles of garbage a hundred times less often, and never among what is there already.
-
-    Conversations are JSON, without cycles; looking for some in each batch takes a third of the time.
-    """
-    often = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, *often[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*often)
-        gc.unfreeze()
 
 
 def work() -> None:

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentgym.garbage import rarely_collecting
 from agentgym.store import ArtifactRef, Store
 from agentgym.traces.balance import SplitBalance
-from agentgym.traces.crew import rarely_collecting
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.snapshot_file import SnapshotFile, SplitConfig
 from agentgym.traces.source import Fingerprint, TraceSource

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agentgym.episode import Outcome
 from agentgym.errors import InsufficientData
+from agentgym.garbage import rarely_collecting
 from agentgym.policies.planner.act_words import NAME_VOICES
 from agentgym.policies.planner.acts import act_options
 from agentgym.policies.planner.arguments import GAZETTEER_FEATURES, USUAL_SHARE
@@ -99,6 +100,7 @@ class _Imitation:
                 f"Imitation needs at least one accepted call of a tool; got none in {len(traces)} accepted traces. Bring traces with calls."
             )
 
+    @rarely_collecting()
     def planner(self) -> Planner:
         torch.manual_seed(self.seed)
         network = PlannerNetwork(bits=self.bits, hidden=self.config.planner.hidden, members=self.config.planner.members)

@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from agentgym.errors import AgentGymError, InvalidInput, Unavailable
+from agentgym.garbage import rarely_collecting
 from agentgym.store import FileStore
 from agentgym.traces import crew, preparation, validation
-from agentgym.traces.crew import prepared_batches, rarely_collecting
+from agentgym.traces.crew import prepared_batches
 from agentgym.traces.importers import Record, read_records
 from agentgym.traces.ingestion import Ingestion, ingest
 from agentgym.traces.preparation import Item, batches

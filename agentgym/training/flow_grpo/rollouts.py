@@ -9,6 +9,7 @@ import numpy as np
 from agentgym.environments.case import Case
 from agentgym.episode import Action, Conversation, Decision, TrainablePolicy, Trajectory
 from agentgym.errors import ContractBroken, InvalidInput, Unavailable
+from agentgym.garbage import rarely_collecting
 from agentgym.messages import Message
 
 
@@ -122,6 +123,7 @@ class Player:
         self.keeps_state_hashes = keeps_state_hashes
         self._environments: list[PlayableEnvironment] = []
 
+    @rarely_collecting()
     def play(self, policy: TrainablePolicy, draws: Sequence[Draw], *, weights_digest: str, rng: np.random.Generator | None) -> Sample:
         """`group_size` rollouts of each case drawn. Those of a group share the environment's seed, so that only actions tell them apart."""
         episodes = [
