@@ -103,7 +103,7 @@ def test_the_heads_of_the_folds_carry_the_weight_that_was_chosen() -> None:
         fitted, examples([decision([1, 2], chosen=0, switch=[0, 1])] * 9), settings(Watching()), seed=0, on_progress=lambda share: None
     )
     assert [float(state["calibration"]) for state in states] == [0.25] * FOLDS
-    assert float(fitted.calibration) == 0.25
+    assert fitted.calibration.item() == 0.25
 
 
 def test_what_is_blanked_while_fitting_is_not_learned() -> None:

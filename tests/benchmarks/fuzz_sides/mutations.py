@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -31,7 +32,9 @@ def mangled(values: list[Any], rng: Random) -> list[Any]:
         places = list(_places(broken))
         if places:
             parent, key = rng.choice(places)
-            _break(parent, key, rng, places)
+            # What is nested deeply enough cannot be copied once more; then this place stays as it is.
+            with suppress(RecursionError):
+                _break(parent, key, rng, places)
     return broken
 
 

@@ -17,7 +17,7 @@ from agentgym.episode import Action, Conversation
 from agentgym.messages import ToolCall, assistant
 from agentgym.policies.planner.act_words import ACT_VOICES
 from agentgym.policies.planner.acts import KINDS, act_options
-from agentgym.policies.planner.arguments import ARGUMENT_FEATURES, Rows, argument_table
+from agentgym.policies.planner.arguments import ARGUMENT_FEATURES, GAZETTEER_FEATURES, USUAL_SHARE, Rows, argument_table
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
 from agentgym.policies.planner.fitting import FitSettings
@@ -76,6 +76,8 @@ class Judge:
         for own in range(HALVES):
             places = np.flatnonzero(half == own)
             rows.append(features_of(options, places, fitted(options, np.flatnonzero(half != own), kind, seed), kind))
+            if kind is ARGUMENTS:
+                blank_known_values(rows[-1], [len(options[place].dense) for place in places], np.random.default_rng(seed))
             right += [np.flatnonzero(judged(options[place], kind)) == options[place].chosen for place in places]
         trees = HistGradientBoostingClassifier(max_iter=200, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=20, random_state=seed)
         trees.fit(np.concatenate(rows), np.concatenate(right))
@@ -110,6 +112,13 @@ def features_of(options: Sequence[Options], places: NDArray[np.int64], table: Ta
     said = words_of_options(table, options, places, voices=kind.voices)
     whole = [np.concatenate([options[place].dense, words], axis=1) for place, words in zip(places, said, strict=True)]
     return np.concatenate([rows[judged(options[place], kind)] for place, rows in zip(places, whole, strict=True)])
+
+
+def blank_known_values(rows: Rows, sizes: Sequence[int], rng: np.random.Generator) -> None:
+    """Takes from some decisions what is known of values and arguments, as imitation does: of a new service nothing is known."""
+    of_decision = np.repeat(np.arange(len(sizes)), sizes)
+    for columns, share, unknown in ((list(GAZETTEER_FEATURES), 0.3, 0.0), ([USUAL_SHARE], 0.5, -1.0)):
+        rows[np.ix_((rng.random(len(sizes)) < share)[of_decision], columns)] = unknown
 
 
 def judged(options: Options, kind: Kind) -> NDArray[np.bool_]:
