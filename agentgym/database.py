@@ -108,3 +108,16 @@ def _write_ahead(connection: Any) -> None:
             if "locked" not in str(error) or monotonic() > deadline:
                 raise
             sleep(0.01)
+
+
+@contextmanager
+def erasing(engine: Engine) -> Iterator[Connection]:
+    """A transaction of which no deleted row stays in the files: what SQLite frees is overwritten, and its write-ahead log emptied."""
+    with engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        yield connection
+        connection.commit()
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from agentgym.environments.recorded_answers import RecordedAnswers
 from agentgym.environments.recording import read_recording
-from agentgym.environments.reply_reward import ReplyReward
+from agentgym.environments.reward_function import RewardFunction
 from agentgym.episode import Conversation, Policy
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall, assistant, tool_result, user
@@ -58,7 +58,7 @@ class TraceEnvironment:
     policy_name: str
     answers: RecordedAnswers = field(repr=False)
     memory: Memory = field(repr=False)
-    reward: ReplyReward = field(repr=False)
+    reward: RewardFunction = field(repr=False)
 
     def __repr__(self) -> str:
         calls = sum(len(message.tool_calls) for trace in self.traces for message in trace.messages)
@@ -157,16 +157,16 @@ class ReplyRewardFunction:
         response, ground_truth: words, a message in OpenAI's form, or calls.   ground_truth: None for what the record did in the most alike
         situation, which only a reply of `query_agent` tells. Raises InvalidInput for anything else.
         """
-        given = assistant(response.words, *response.calls) if isinstance(response, AgentReply) else _answer(response, "response")
+        given = assistant(response.words, *response.calls) if isinstance(response, AgentReply) else _said(response, "response")
         if ground_truth is not None:
-            return self.environment.reward.terms(given, _answer(ground_truth, "ground truth"))
+            return self.environment.reward.terms(given, ground_truth=_said(ground_truth, "ground truth"))
         if not isinstance(response, AgentReply):
             raise InvalidInput(
                 f"A response is judged by the right one; got {type(response).__name__} and no ground_truth. Give ground_truth, or a reply "
                 "of query_agent, for which the record tells it."
             )
         prefix = [message for message in response.conversation[: response.asked] if message.role != "system"]
-        return self.environment.reward.terms(given, _recorded_turn(self.environment, prefix))
+        return self.environment.reward.terms(given, ground_truth=_recorded_turn(self.environment, prefix))
 
 
 class Callables(NamedTuple):
@@ -202,7 +202,6 @@ def create_environment(
     given = read_given(traces, format=format, mapping=mapping)
     memory = Memory.of(given.traces)
     found, name = policy_for(policy, memory, agent=agent, settings=settings or read_settings())
-    spoken = [message.content for trace in given.traces for message in trace.messages if message.role == "assistant" and message.content]
     environment = TraceEnvironment(
         traces=given.traces,
         rejected=given.rejected,
@@ -211,7 +210,7 @@ def create_environment(
         policy_name=name,
         answers=RecordedAnswers(read_recording(trace) for trace in given.traces if any(m.role == "user" for m in trace.messages)),
         memory=memory,
-        reward=ReplyReward(spoken),
+        reward=RewardFunction.fit(given.traces),
     )
     return Callables(QueryAgent(environment), ToolMock(environment), ReplyRewardFunction(environment))
 
@@ -240,11 +239,9 @@ def _until_user(messages: Iterable[Message]) -> Iterable[Sequence[Message]]:
         yield (message,)
 
 
-def _answer(given: Truth, what: str) -> Message:
-    """Words, a message or calls as an assistant's message."""
-    if isinstance(given, str):
-        return assistant(given)
-    if isinstance(given, Message):
+def _said(given: Truth, what: str) -> str | Message:
+    """Words as they are, a message or calls as an assistant's message."""
+    if isinstance(given, str | Message):
         return given
     if isinstance(given, ToolCall):
         return assistant("", given)

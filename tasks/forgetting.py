@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import ContractBroken, InvalidInput
 from agentgym.registry import ALIASES, ModelRegistry
+from agentgym.scenarios.regressions.regression_set import RegressionSet, agents_with_regressions
 from agentgym.scenarios.stored_conversations import Holding, dependent_checkpoints, find_holdings, remove
 from agentgym.serving.exposure_log import are_served, erase_served
 from agentgym.settings import Settings
@@ -28,6 +29,7 @@ from agentgym.traces.secret import workspace_secret
 from tasks.health.databases import is_begun
 from tasks.redaction import SECRET_FILE
 from tasks.registry import open_registry
+from tasks.regressions import open_regressions
 
 # Somebody who ingests at this moment may write what was just taken away; one more look is enough, and these are many.
 _MOST_ROUNDS = 5
@@ -61,7 +63,7 @@ def forget_conversation(conversation_id: str, reason: str, settings: Settings) -
     if before is None and not holdings and not places:
         raise InvalidInput(
             f"A conversation to forget must be kept somewhere; {conversation_id!r} is in no snapshot, pack or report of {settings.store}, "
-            "was put aside nowhere, and was never served. Check the id: it is the `conversation_id` of the log."
+            "in no regression case, was put aside nowhere, and was never served. Check the id: it is the `conversation_id` of the log."
         )
     tombstone = _begun(before, conversation_id, ids, reason)
     removed, replaced = dict[str, int](), dict[str, str | None]()
@@ -110,7 +112,8 @@ def _find(ids: Collection[str], settings: Settings) -> tuple[list[Holding], list
     """The artifacts that hold it, and what else does."""
     pages = [str(page) for page in (*_served_logs(settings), *_tracked_pages(settings)) if _is_told_in(page, ids)]
     served = ["what was served"] if is_begun(settings.experience_url) and are_served(settings.experience_url, ids) else []
-    return find_holdings(open_store(settings.store), ids), [*served, *pages]
+    cases = [f"regression cases of {each.agent!r}" for each in _regressions(settings) if each.holding(ids)]
+    return find_holdings(open_store(settings.store), ids), [*served, *cases, *pages]
 
 
 def _dependents(holdings: Sequence[Holding], tombstone: Tombstone, settings: Settings) -> Dependents:
@@ -152,6 +155,12 @@ def _registries(settings: Settings) -> list[ModelRegistry]:
     return [open_registry(name, settings) for name in open_registry("agent", settings).known_names()]
 
 
+def _regressions(settings: Settings) -> list[RegressionSet]:
+    """Of every agent that has regression cases."""
+    agents = agents_with_regressions(settings.experience_url) if is_begun(settings.experience_url) else ()
+    return [open_regressions(agent, settings) for agent in agents]
+
+
 def _mark_versions(tombstone: Tombstone, settings: Settings) -> None:
     for dependent in tombstone.dependents.versions:
         open_registry(dependent.agent, settings).mark_forgotten(dependent.version, tombstone.name, at=tombstone.asked_at)
@@ -168,6 +177,7 @@ def _take_away(
     told = [page for page in _tracked_pages(settings) if _is_told_in(page, ids)]
     counts = {f"{kind}s": sum(each.kind == kind for each in holdings) for kind in _KINDS}
     counts["served"] = erase_served(settings.experience_url, ids) if is_begun(settings.experience_url) else 0
+    counts["regression_cases"] = sum(len(each.forget(ids, at=datetime.now(UTC))) for each in _regressions(settings))
     counts["served_logs"] = sum(_rewrite_served(log, ids) for log in _served_logs(settings))
     counts["pages"] = _delete([*_pages_of(holdings, settings), *told])
     counts["cached_results"] = _delete([result for result in _cached_results(settings) if _names_one_of(result, digests)])

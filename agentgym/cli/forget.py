@@ -17,6 +17,7 @@ _WORDS = {
     "packs": "scenario packs",
     "reports": "reports, which keep its result and not whose it was",
     "served": "conversations served, with answers and feedback",
+    "regression_cases": "regression cases made of it, which later versions need not pass any more",
     "served_logs": "logs of what was served",
     "pages": "pages about the quality of logs",
     "cached_results": "results of steps that led to one of these",

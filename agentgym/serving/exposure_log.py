@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection
 
-from agentgym.database import create_tables, lock, open_database, reachable
+from agentgym.database import create_tables, erasing, lock, open_database, reachable
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message
@@ -245,22 +245,13 @@ def record_feedback(connection: Connection, feedback: Feedback, *, agent: str, a
 
 
 def erase_served(url: str, conversation_ids: Collection[str]) -> int:
-    """Takes conversations of any agent out of the log, with answers and feedback; how many there were.
-
-    What SQLite frees is overwritten, and its write-ahead log emptied, so that nothing of them is left in the files.
-    """
+    """Takes conversations of any agent out of the log, with answers and feedback; how many there were."""
     engine, erased = open_database(url, is_wal=True), 0
-    with reachable(engine, _WHAT), engine.connect() as connection:
-        is_sqlite = connection.dialect.name == "sqlite"
-        if is_sqlite:
-            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    with reachable(engine, _WHAT), erasing(engine) as connection:
         lock(connection, LOCK)
         create_tables(connection, _metadata)
         for table in (_feedback, _answers, _conversations):
             erased = connection.execute(table.delete().where(table.c.conversation_id.in_(conversation_ids))).rowcount
-        connection.commit()
-        if is_sqlite:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return erased
 
 

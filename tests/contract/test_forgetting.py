@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from agentgym.errors import InvalidInput
+from agentgym.evaluation.floors import AlwaysTalk
 from agentgym.messages import assistant, user
 from agentgym.policies.checkpoint import Checkpoint, Manifest
 from agentgym.registry import Lineage, ModelRegistry
 from agentgym.scenarios.from_traces import make_recorded_pack
 from agentgym.scenarios.pack import ScenarioPack
+from agentgym.scenarios.regressions.of_recording import regression_of_version
 from agentgym.serving.exposure_log import Exposure, ExposureLog, Feedback, record, record_feedback
 from agentgym.serving.plan import Assignment
 from agentgym.serving.served import served_traces
@@ -39,6 +41,7 @@ from tasks.forgotten import forgotten_in
 from tasks.health import look_at
 from tasks.health.agent import agent_looks
 from tasks.redaction import redactor_of
+from tasks.regressions import open_regressions
 
 AGENT = "support_agent"
 COUNT = 12
@@ -63,6 +66,14 @@ def write_log(path: Path, name: Callable[[int], str] = lambda number: f"c{number
     return path
 
 
+def keep_regressions(traces: Sequence[Trace], settings: Settings) -> None:
+    """What an agent that only talks got wrong in two of these conversations."""
+    for trace in traces:
+        if trace.conversation_id in ("c3", "c4"):
+            failure = regression_of_version(trace, AlwaysTalk(), name="talk")
+            open_regressions(AGENT, settings).add(failure, reason="seen", at=datetime(2025, 3, 3, tzinfo=UTC))
+
+
 class Workspace:
     """Everything one turn of the loop leaves behind, with weights that need not be any good."""
 
@@ -85,6 +96,7 @@ class Workspace:
                 self.registry.bootstrap(version, "It runs today.")
         serve(settings.experience_url, "c3")
         serve(settings.experience_url, "c4")
+        keep_regressions((*dataset.train, *dataset.held_out), settings)
         write_atomically(settings.workspace / "served" / f"{AGENT}.jsonl", log.read_bytes())
         write_atomically(settings.workspace / "data-docs" / self.snapshot.digest[:12] / "messages.html", SECRET_WORDS.encode())
         write_atomically(settings.workspace / "runs" / "1" / "cases.json", json.dumps([{"case_id": "c3", "said": SECRET_WORDS}]).encode())
@@ -213,6 +225,7 @@ def test_every_other_conversation_stays(workspace: Workspace) -> None:
     (left,) = [ref for ref in workspace.store.refs() if ref.digest == new]
     assert ids_in(workspace, left) == before - {"c3"}
     assert [trace.conversation_id for trace in served_traces(ExposureLog(workspace.settings.experience_url, AGENT))] == ["c4"]
+    assert [case.source for case in open_regressions(AGENT, workspace.settings).cases()] == ["c4"]
 
 
 def test_the_new_snapshot_is_what_another_import_of_the_log_gives(workspace: Workspace) -> None:

@@ -35,7 +35,8 @@ GOOD = Trace(
     outcome=Outcome.RESOLVED,
     messages=(*TALK, *WEATHER, *TALK, *HOTELS, user("Thanks."), assistant("Bye.")),
 )
-FAILED = GOOD.model_copy(update={"conversation_id": "failed", "outcome": Outcome.UNRESOLVED, "messages": (*TALK, *WEATHER, *TALK)})
+CUT_OFF = (*TALK, *WEATHER, *TALK, HOTELS[0])
+FAILED = GOOD.model_copy(update={"conversation_id": "failed", "outcome": Outcome.UNRESOLVED, "messages": CUT_OFF})
 
 
 class CallsOnly:
@@ -92,6 +93,13 @@ def test_a_production_failure_is_shown_right_by_another_conversation_of_the_cust
     assert [call.name for message in regression.replay for call in message.tool_calls] == ["Hotels"]
     assert regression.source == "failed"
     assert regression.case.cluster_id == "ann"
+
+
+def test_what_the_customer_did_not_ask_for_is_no_failure() -> None:
+    """The same customer asked for a hotel in another city: what was right there says nothing of this one."""
+    elsewhere = FAILED.model_copy(update={"messages": (*FAILED.messages[:-1], user("Now a hotel in Bergen."))})
+    with pytest.raises(InsufficientData, match="0 conversations of 'ann' about the same"):
+        regression_of_failure(elsewhere, [elsewhere, GOOD])
 
 
 def test_a_failure_that_nothing_shows_right_is_no_case() -> None:

@@ -64,8 +64,8 @@ def test_a_forgotten_conversation_leaves_no_words_and_the_history_holds(cases: R
     first, second = regression(1, source="c1"), regression(2, source="c2")
     for added in (first, second):
         cases.add(added, reason="seen", at=NOW)
-    assert cases.forget("c1", at=NOW) == (first.regression_id,)
-    assert cases.forget("c1", at=NOW) == ()
+    assert cases.forget(["c1"], at=NOW) == (first.regression_id,)
+    assert cases.forget(["c1"], at=NOW) == ()
     assert cases.cases() == (second,)
     with sqlite3.connect(path) as connection:
         contents = [row[0] for row in connection.execute("select content from agentgym_regression_cases")]
@@ -77,7 +77,7 @@ def test_what_was_removed_can_be_forgotten_too(cases: RegressionSet, path: Path)
     added = regression()
     cases.add(added, reason="seen", at=NOW)
     cases.remove(added.regression_id, reason="wrong", at=NOW)
-    assert cases.forget("c1", at=NOW) == (added.regression_id,)
+    assert cases.forget(["c1"], at=NOW) == (added.regression_id,)
     with sqlite3.connect(path) as connection:
         assert connection.execute("select count(*) from agentgym_regression_cases").fetchone() == (0,)
 

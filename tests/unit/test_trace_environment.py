@@ -94,24 +94,33 @@ def test_a_tool_that_is_not_on_record_is_named_with_near_ones(made):
 
 def test_the_right_call_is_paid_and_another_one_costs(made):
     wrong = ToolCall(name=CALL.name, arguments={"nobody knows": 1})
-    assert made.reward_fn(CALL, ground_truth=CALL) == 10
+    assert made.reward_fn(CALL, ground_truth=CALL) == 10 + 10  # the outcome and the call
     # Two calls due and made, one right: (10 - 20) / 3, with the one that was never made.
-    assert made.reward_fn([CALL, wrong], ground_truth=[CALL, CALL]) == pytest.approx((10 - 20) / 3)
-    assert made.reward_fn("I do not know.", ground_truth=CALL) == 0
+    assert made.reward_fn.terms([CALL, wrong], ground_truth=[CALL, CALL])["tools"] == pytest.approx((10 - 20) / 3)
+    assert made.reward_fn([CALL, wrong], ground_truth=[CALL, CALL]) < 0
+
+
+def test_calls_are_not_judged_by_words_alone(made):
+    answer = assistant("It is on its way.", CALL)
+    assert made.reward_fn(answer, ground_truth=answer.content) > 0
+    assert "tools" not in made.reward_fn.terms(answer, ground_truth=answer.content)
+    assert "tools" not in made.reward_fn.terms("I do not know.", ground_truth=CALL)
 
 
 def test_words_are_worth_how_alike_they_are(made):
-    reward = made.reward_fn
     right = "Your invoice was refunded."
-    same, near, other = (reward(words, ground_truth=right) for words in (right, "The invoice is refunded.", "Hello there!"))
-    assert same == 5
+    said = (right, "The invoice is refunded.", "Hello there!")
+    same, near, other = (made.reward_fn.terms(words, ground_truth=right)["similarity"] for words in said)
+    assert same == pytest.approx(5)
     assert 0 < near < 5
     assert other == 0
 
 
 def test_a_reply_is_judged_by_the_record_where_no_truth_is_given(made):
     answer = made.query_agent(FIRST_WORDS)
-    assert made.reward_fn(answer) == sum(made.reward_fn.terms(answer).values()) == 5
+    terms = made.reward_fn.terms(answer)
+    assert made.reward_fn(answer) == sum(terms.values())
+    assert terms["similarity"] == pytest.approx(5)
     with pytest.raises(InvalidInput, match="got str and no ground_truth"):
         made.reward_fn("Hello")
 
@@ -232,6 +241,6 @@ def test_messages_may_be_in_openais_form(made):
 
 def test_calls_may_be_in_openais_form(made):
     function = {"name": CALL.name, "arguments": json.dumps(CALL.arguments)}
-    assert made.reward_fn({"content": None, "tool_calls": [{"id": "1", "type": "function", "function": function}]}, ground_truth=CALL) == 10
+    assert made.reward_fn({"content": None, "tool_calls": [{"id": "1", "type": "function", "function": function}]}, ground_truth=CALL) == 20
     with pytest.raises(InvalidInput, match="A response is words, a message or calls; got int"):
         made.reward_fn(7, ground_truth=CALL)

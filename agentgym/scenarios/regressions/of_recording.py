@@ -6,22 +6,27 @@ and every value it gives can be known from what is left as it could before.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import JsonValue
 
 from agentgym.environments.play import play_episode
 from agentgym.episode import Outcome, Policy, Trajectory
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.messages import Message
+from agentgym.scenarios.fidelity.whole import are_about_the_same
 from agentgym.scenarios.from_traces import RECORDED, RecordedScenario, recorded_case
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.regressions.delta_debugging import MOST_TESTS, ddmin
-from agentgym.scenarios.regressions.regression import Regression
+from agentgym.scenarios.regressions.regression import LEAST, Regression
 from agentgym.scenarios.value_sources import Sources, value_sources
 from agentgym.tools import Tool
 from agentgym.traces.matching import call_key
 from agentgym.traces.mining import answered_calls, mine_tools
 from agentgym.traces.trace import Trace
 
+_WORD = re.compile(r"\w+")
 _FAILED = (Outcome.UNRESOLVED, Outcome.ABANDONED)
 Unit = tuple[Message, ...]
 
@@ -42,23 +47,42 @@ def regression_of_version(trace: Trace, policy: Policy, *, name: str, seed: int 
 def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests: int = MOST_TESTS) -> Regression:
     """What is left of the conversation that shows what was right where this one failed: the first call it lacks, and all that call needs.
 
-    traces: the log, in which a conversation of the same customer that went well is looked for; of several the one that agrees longest.
+    traces: the log, in which a conversation of the same customer is looked for that went well and was about the same: what its calls take
+    from the customer's words was said in the failed one too. Of several it is the one that agrees longest.
     Raises InvalidInput for a conversation that did not fail, InsufficientData when nothing shows what would have been right.
     """
     if failed.outcome not in _FAILED:
         raise InvalidInput(f"A regression case is a failure; {failed.conversation_id!r} is not known to have failed. Choose one that did.")
     made = {call_key(call) for call, answer in answered_calls(failed.messages) if answer is not None and not answer.is_error}
-    candidates = [trace for trace in traces if trace.cluster_id == failed.cluster_id and trace.outcome not in (*_FAILED, None)]
+    good = [trace for trace in traces if trace.outcome not in (*_FAILED, None) and are_about_the_same(trace, failed)]
+    candidates = [trace for trace in good if _asks_for(failed, trace)]
     trials = [_Trial(trace, lambda shorter: _first_lacking(shorter, made)) for trace in candidates]
     trials = [trial for trial in trials if trial.failed_at is not None and trial.is_sound(trial.trace)]
     if not trials:
         raise InsufficientData(
             f"A regression case needs to know what would have been right; {failed.conversation_id!r} failed, and of the "
-            f"{len(candidates)} conversations of {failed.cluster_id!r} that went well none makes a call that it lacks. "
+            f"{len(candidates)} conversations of {failed.cluster_id!r} about the same that went well none makes a call that it lacks. "
             "Name the version that fails instead."
         )
     best = max(trials, key=lambda trial: sum(key in made for key in trial.due_keys))
     return _minimised(best, source=failed, found_in=failed.agent_version or "the recorded agent", most_tests=most_tests)
+
+
+def _asks_for(failed: Trace, other: Trace) -> bool:
+    """Whether all that the calls of the other conversation take from the customer's words was said in the failed one too."""
+    said, told = _customers_words(failed), _customers_words(other)
+    given = {word for call, _ in answered_calls(other.messages) for word in _words(call.arguments)}
+    return given & told <= said
+
+
+def _customers_words(trace: Trace) -> frozenset[str]:
+    return _words([message.content for message in trace.messages if message.role == "user"])
+
+
+def _words(value: JsonValue) -> frozenset[str]:
+    if isinstance(value, list | dict):
+        return frozenset().union(*map(_words, value.values() if isinstance(value, dict) else value))
+    return frozenset(_WORD.findall(str(value).casefold()))
 
 
 def play(policy: Policy, trace: Trace, *, seed: int) -> Trajectory:
@@ -117,7 +141,7 @@ def _minimised(trial: _Trial, *, source: Trace, found_in: str, most_tests: int) 
         shorter = _joined(trial.trace, opening, units)
     call = next(call for message in shorter.messages for call in message.tool_calls if call_key(call) == trial.failed_at)
     case = recorded_case(
-        shorter.model_copy(update={"conversation_id": f"{trial.trace.conversation_id}~least", "customer_id": source.cluster_id})
+        shorter.model_copy(update={"conversation_id": f"{trial.trace.conversation_id}{LEAST}", "customer_id": source.cluster_id})
     )
     return Regression(
         case=case,

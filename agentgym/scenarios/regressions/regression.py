@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentgym.environments.case import Case
 from agentgym.messages import Message
 
+LEAST = "~least"
+"""Ends the id of a case that was cut out of a conversation, after the conversation's own."""
+
 
 class Regression(BaseModel):
     """A minimised case, which a version passes by solving it.
@@ -28,6 +31,11 @@ class Regression(BaseModel):
     messages_after: int = Field(ge=0)
     tests: int = Field(ge=0)
     is_minimal: bool = True
+
+    @property
+    def conversations(self) -> frozenset[str]:
+        """Whose words it may hold: the one that failed, and the one that shows what would have been right."""
+        return frozenset({self.source, self.case.case_id.removesuffix(LEAST)})
 
     @property
     def digest(self) -> str:

@@ -6,7 +6,7 @@ forgotten: the history then still says that there was a case, and that it was fo
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
@@ -15,9 +15,10 @@ import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
-from agentgym.database import create_tables, lock, open_database, reachable
+from agentgym.database import create_tables, erasing, lock, open_database, reachable
 from agentgym.errors import ContractBroken, InvalidInput
 from agentgym.scenarios.regressions.regression import Regression
+from agentgym.traces.forgotten import id_digest
 
 Change = Literal["added", "removed", "forgotten"]
 _LOCK = "agentgym_regressions"
@@ -42,7 +43,11 @@ _cases = sql.Table(
 
 
 class RegressionEntry(BaseModel):
-    """One change of the set.   source, source_digest: the conversation it came from.   digest: of the case as it was added."""
+    """One change of the set.
+
+    source: SHA-256 of the id of the conversation it came from, which the history outlives; source_digest is that of its content.
+    digest: of the case as it was added.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +65,7 @@ class RegressionSet:
 
     def __init__(self, url: str, agent: str) -> None:
         self._engine = open_database(url, is_wal=True)
-        self._agent = agent
+        self.agent = agent
         with self._writing() as connection:
             create_tables(connection, _metadata)
 
@@ -70,7 +75,7 @@ class RegressionSet:
             if regression.regression_id in self._standing(connection):
                 return False
             self._append(connection, "added", regression, reason, at)
-            row = {"agent": self._agent, "regression_id": regression.regression_id, "content": regression.model_dump_json()}
+            row = {"agent": self.agent, "regression_id": regression.regression_id, "content": regression.model_dump_json()}
             connection.execute(_cases.delete().where(*self._row(regression.regression_id)))
             connection.execute(_cases.insert().values(row))
             return True
@@ -86,14 +91,18 @@ class RegressionSet:
             self._append(connection, "removed", removed, reason, at)
             return removed
 
-    def forget(self, source: str, *, at: datetime) -> tuple[str, ...]:
-        """Deletes what is kept of a conversation, also of cases that were removed before; gives the ids of its cases."""
-        with self._writing() as connection:
-            entries = self._entries(connection)
-            known = {entry.regression_id: entry for entry in entries if entry.source == source}
-            forgotten = {entry.regression_id for entry in entries if entry.change == "forgotten"}
-            for regression_id in (due := sorted(known.keys() - forgotten)):
-                entry = known[regression_id].model_copy(
+    def holding(self, conversations: Collection[str]) -> tuple[str, ...]:
+        """The ids of the cases, those too that were removed, in which something of these conversations is kept."""
+        with self._reading() as connection:
+            return tuple(sorted(self._holding(connection, conversations)))
+
+    def forget(self, conversations: Collection[str], *, at: datetime) -> tuple[str, ...]:
+        """Deletes what is kept of these conversations, also of cases that were removed before; gives the ids of its cases."""
+        with reachable(self._engine, _WHAT), erasing(self._engine) as connection:
+            lock(connection, _LOCK)
+            held = self._holding(connection, conversations)
+            for regression_id in (due := sorted(held)):
+                entry = held[regression_id].model_copy(
                     update={"change": "forgotten", "reason": "The conversation was forgotten.", "at": at}
                 )
                 self._append_entry(connection, entry)
@@ -110,22 +119,30 @@ class RegressionSet:
         with self._reading() as connection:
             return self._entries(connection)
 
+    def _holding(self, connection: Connection, conversations: Collection[str]) -> dict[str, RegressionEntry]:
+        """The latest entry of each case that was made of one of these and is not forgotten, by id."""
+        last = {entry.regression_id: entry for entry in self._entries(connection)}
+        rows = connection.execute(_cases.select().where(_cases.c.agent == self.agent)).all()
+        kept = {row.regression_id: Regression.model_validate_json(row.content).conversations for row in rows}
+        asked = frozenset(conversations)
+        return {name: entry for name, entry in last.items() if entry.change != "forgotten" and kept.get(name, frozenset()) & asked}
+
     def _standing(self, connection: Connection) -> dict[str, Regression]:
         """The cases in the set, by id."""
         last = {entry.regression_id: entry for entry in self._entries(connection)}
-        rows = connection.execute(_cases.select().where(_cases.c.agent == self._agent)).all()
+        rows = connection.execute(_cases.select().where(_cases.c.agent == self.agent)).all()
         contents = {row.regression_id: row.content for row in rows}
         return {name: _read(contents.get(name), entry) for name, entry in last.items() if entry.change == "added"}
 
     def _entries(self, connection: Connection) -> tuple[RegressionEntry, ...]:
-        query = _history.select().where(_history.c.agent == self._agent).order_by(_history.c.sequence)
+        query = _history.select().where(_history.c.agent == self.agent).order_by(_history.c.sequence)
         before = ""
         rows = connection.execute(query).all()
         for number, row in enumerate(rows, start=1):
             before = _chained(before, row.entry)
             if row.chain != before or row.sequence != number:
                 raise ContractBroken(
-                    f"Regression cases are only ever appended; of {self._agent!r} entry {number} was edited or one before it removed. "
+                    f"Regression cases are only ever appended; of {self.agent!r} entry {number} was edited or one before it removed. "
                     "Restore the database from a backup."
                 )
         return tuple(RegressionEntry.model_validate_json(row.entry) for row in rows)
@@ -134,7 +151,7 @@ class RegressionSet:
         entry = RegressionEntry(
             change=change,
             regression_id=regression.regression_id,
-            source=regression.source,
+            source=id_digest(regression.source),
             source_digest=regression.source_digest,
             digest=regression.digest,
             reason=reason,
@@ -143,15 +160,15 @@ class RegressionSet:
         self._append_entry(connection, entry)
 
     def _append_entry(self, connection: Connection, entry: RegressionEntry) -> None:
-        query = _history.select().where(_history.c.agent == self._agent).order_by(_history.c.sequence.desc()).limit(1)
+        query = _history.select().where(_history.c.agent == self.agent).order_by(_history.c.sequence.desc()).limit(1)
         last = connection.execute(query).first()
         text = entry.model_dump_json()
         chain = _chained(last.chain if last else "", text)
-        row = {"agent": self._agent, "sequence": last.sequence + 1 if last else 1, "entry": text, "chain": chain}
+        row = {"agent": self.agent, "sequence": last.sequence + 1 if last else 1, "entry": text, "chain": chain}
         connection.execute(_history.insert().values(row))
 
     def _row(self, regression_id: str) -> tuple[sql.ColumnElement[bool], ...]:
-        return _cases.c.agent == self._agent, _cases.c.regression_id == regression_id
+        return _cases.c.agent == self.agent, _cases.c.regression_id == regression_id
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -163,6 +180,16 @@ class RegressionSet:
     def _reading(self) -> Iterator[Connection]:
         with reachable(self._engine, _WHAT), self._engine.connect() as connection, connection.begin():
             yield connection
+
+
+def agents_with_regressions(url: str) -> tuple[str, ...]:
+    """The agents that have, or had, regression cases in the SQL database at `url`."""
+    engine = open_database(url, is_wal=True)
+    with reachable(engine, _WHAT), engine.connect() as connection:
+        if not sql.inspect(connection).has_table(_history.name):
+            return ()
+        query = sql.select(_history.c.agent).distinct().order_by(_history.c.agent)
+        return tuple(connection.execute(query).scalars())
 
 
 def _read(content: str | None, entry: RegressionEntry) -> Regression:
