@@ -103,9 +103,9 @@ class FidelityCheck(Value):
 
 
 class FidelityReport(Value):
-    """The verdict follows from the checks and cannot be set: one that failed fails; it passes when some passed and none failed.
+    """The verdict follows from the checks and cannot be set: one that failed fails; it passes when some of a tool passed and none failed.
 
-    What was not measured stands neither for nor against.   bar: what was asked.
+    What was not measured stands neither for nor against, and customers alone say nothing of what tools answer.   bar: what was asked.
     """
 
     scenario: str
@@ -120,8 +120,9 @@ class FidelityReport(Value):
 
     @property
     def verdict(self) -> Verdict:
-        outcomes = {check.outcome for check in self.checks}
-        return "failed" if "failed" in outcomes else "passed" if "passed" in outcomes else "not_measured"
+        if any(check.outcome == "failed" for check in self.checks):
+            return "failed"
+        return "passed" if any(check.outcome == "passed" and check.part == "tool" for check in self.checks) else "not_measured"
 
     @property
     def failed_checks(self) -> tuple[FidelityCheck, ...]:
