@@ -316,7 +316,9 @@ _IBAN_LENGTHS = {
 _IBAN_PATTERN = "|".join(
     rf"(?:{'|'.join(countries.split())})\d\d(?:[ -]?[A-Z0-9]){{{length - 4}}}" for length, countries in _IBAN_LENGTHS.items()
 )
-_CARD_PATTERN = r"[2-6]\d{3}(?P<gap>[ .-]|[ ]{2})\d{4}(?P=gap)\d{4}(?P=gap)\d{4}|3\d{3}(?:[ .-]|[ ]{2})\d{6}(?:[ .-]|[ ]{2})\d{4,5}|[2-6]\d{12,18}"
+_CARD_PATTERN = (
+    r"[2-6]\d{3}(?P<gap>[ .-]|[ ]{2})\d{4}(?P=gap)\d{4}(?P=gap)\d{4}|3\d{3}(?:[ .-]|[ ]{2})\d{6}(?:[ .-]|[ ]{2})\d{4,5}|[2-6]\d{12,18}"
+)
 _CARD_19_PATTERN = r"[2-6]\d{3}(?P<gap>[ .-]|[ ]{2})\d{4}(?P=gap)\d{4}(?P=gap)\d{4}(?P=gap)\d{3}"
 _NOT_INSIDE = r"(?<![\w#$€£@/])(?<!\w[-.])(?:(?<!\d[ :])|(?=[(+]))"
 _ENDED = r"(?![-.]?\d|\w|[-/@%€]\w)"
@@ -369,7 +371,9 @@ _NAMED = (
     (re.compile(r"(?i)phone|mobile|whatsapp|(?<![a-z])(?:tel|fax|cell)(?![a-z])"), _PHONE_OF_WORDS),
     (re.compile(r"(?i)passw|passphrase|pwd|token|secret|api_?key|access_?key|credential|authorization"), _SECRET_OF_WORDS),
     (
-        re.compile(r"(?i)^(?!.*token).*(?:passw(?:or)?d|passphrase|pwd|secret|(?:api|access|secret)[_-]?key|credential|authorization)s?\d?$"),
+        re.compile(
+            r"(?i)^(?!.*token).*(?:passw(?:or)?d|passphrase|pwd|secret|(?:api|access|secret)[_-]?key|credential|authorization)s?\d?$"
+        ),
         _SECRET_OF_FIELD,
     ),
     (re.compile(r"(?i)address(?:_?(?:line)?_?\d)?$|^street|_street$|(?<![a-z])line_?1$"), _WHOLE_ADDRESS),
