@@ -11,7 +11,7 @@ from agentgym.settings import Settings
 from agentgym.traces.importers import Record
 from agentgym.traces.names import installed_name_finder
 from agentgym.traces.redaction import Redactor
-from agentgym.traces.secret import passing_secret, workspace_secret
+from agentgym.traces.secret import secret_to_look_with, workspace_secret
 from agentgym.traces.source import TraceSource
 from agentgym.traces.trace import Trace
 
@@ -23,9 +23,9 @@ def redactor_of(source: TraceSource, settings: Settings, *, scenario: str = RECO
     return _redactor(source, workspace_secret(settings.workspace / SECRET_FILE), scenario) if source.redact else None
 
 
-def passing_redactor(source: TraceSource) -> Redactor | None:
-    """One for a look at the source: nothing is written, not even a secret."""
-    return _redactor(source, passing_secret(), RECORDED) if source.redact else None
+def looking_redactor(source: TraceSource, settings: Settings) -> Redactor | None:
+    """One for a look at the source, with the secret of the workspace where it has one: nothing is written, not even a secret."""
+    return _redactor(source, secret_to_look_with(settings.workspace / SECRET_FILE), RECORDED) if source.redact else None
 
 
 def secret_name(settings: Settings) -> str:

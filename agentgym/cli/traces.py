@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from agentgym.traces.importers import Record, RejectedLine
     from agentgym.traces.redaction import Redactor
     from agentgym.traces.trace import Trace
-    from agentgym.traces.validation import Accepted, Validation
+    from agentgym.traces.validation import Accepted, Validation, ValidationReport
 
 
 def validate_log(source: TraceSource, *, is_json: bool) -> None:
     with session(is_json=is_json) as run:
         from tasks.forgotten import forgotten_in
-        from tasks.redaction import passing_redactor
+        from tasks.redaction import looking_redactor
 
-        validation = _validation(source, passing_redactor(source), forgotten_in(run.settings))
+        validation = _validation(source, looking_redactor(source, run.settings), forgotten_in(run.settings))
         for _ in _watched(validation, source, run.screen):
             continue
         validation.refuse_unusable(1.0)
         _show_report(validation, run.screen)
         report = validation.report()
+        _show_bar(report, source.max_quarantined_share, run.screen)
         rejected = [{"source": line.source, "line": line.line, "reasons": list(line.reasons)} for line in validation.quarantine]
         run.screen.finish(report.model_dump() | {"rejected": rejected})
 
@@ -55,10 +56,10 @@ def show_conversation(source: TraceSource, *, conversation_id: str | None, numbe
     """The conversation of this id, else the one with this number, counted from 1."""
     with session(is_json=is_json) as run:
         from agentgym.traces.importers import RejectedLine
-        from tasks.redaction import passing_redactor
+        from tasks.redaction import looking_redactor
 
         found = _found(source, conversation_id, number)
-        redactor = passing_redactor(source)
+        redactor = looking_redactor(source, run.settings)
         shown = _redacted(found, redactor)
         read = shown if isinstance(shown, RejectedLine) else shown.to_trace()
         if isinstance(read, RejectedLine):
@@ -95,6 +96,13 @@ def _show_report(validation: "Validation", screen: Screen) -> None:
         screen.show(f"  {report.forgotten:>6}  left out, as they are forgotten")
     screen.show(*(f"  {count:>6}  {kind} redacted" for kind, count in report.redacted.items()))
     screen.show(*(f"  {line.source}:{line.line}  {' '.join(line.reasons)}" for line in validation.quarantine.first))
+
+
+def _show_bar(report: "ValidationReport", max_quarantined_share: float, screen: Screen) -> None:
+    """Says that the other commands would refuse what this one only looks at."""
+    if report.quarantined_share > max_quarantined_share:
+        said = f"At most {max_quarantined_share:.0%} of a log may be unusable; {report.quarantined_share:.0%} of this one is"
+        screen.show(f"{said}: `traces import` and `improve` refuse it as it is.")
 
 
 def _found(source: TraceSource, conversation_id: str | None, number: int) -> "Record | RejectedLine":

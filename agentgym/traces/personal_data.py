@@ -102,6 +102,11 @@ def _kinds_named(name: str) -> tuple[Kind, ...]:
     return () if _UNNAMED.search(name) else tuple(kind for named, kind in _NAMED if named.search(name))
 
 
+def is_told_of_numbers(name: str) -> bool:
+    """Whether the name of a field may say what a number in it is; what stands in for other kinds is no number."""
+    return any(kind.name == PHONE for kind in _kinds_named(name))
+
+
 def mentions(found: Found) -> tuple[str, ...]:
     """Spellings under which the value may be mentioned again: as it is, and a phone number also without its ornaments."""
     if found.kind.name != PHONE:
@@ -132,7 +137,8 @@ RESERVED_DOMAIN = "redacted.example"
 
 
 def _email(value: str) -> str | None:
-    return None if value.lower().endswith("@" + RESERVED_DOMAIN) else value.lower()
+    plain = value.lower().replace("%40", "@")
+    return None if plain.endswith("@" + RESERVED_DOMAIN) else plain
 
 
 _DATE = re.compile(r"(?:19|20)\d\d[-./ ]?(?:0[1-9]|1[0-2])[-./ ]?(?:0[1-9]|[12]\d|3[01])(?:\D.*)?|\d\d?[-./ ]\d\d?[-./ ](?:19|20)\d\d")
@@ -196,6 +202,15 @@ def _secret(value: str) -> str | None:
     return value if is_secret and _entropy(value) >= 2.5 else None
 
 
+_NO_SECRET = re.compile(r"(?i)yes|no|true|false|on|off|none|null|[*•x._-]+")
+
+
+def _named_secret(value: str) -> str | None:
+    """Any word at all; not one that says whether there is a secret, nor one that hides it already."""
+    is_word = value and not re.search(r"\s", value) and not _NO_SECRET.fullmatch(value)
+    return value if is_word and not _STAND_IN.search(value) else None
+
+
 def _entropy(text: str) -> float:
     """Bits for each character, by how often each occurs (Shannon 1948)."""
     return -sum(count / len(text) * math.log2(count / len(text)) for count in Counter(text).values())
@@ -217,7 +232,7 @@ def _digits(value: str) -> str:
 
 
 def _email_stand_in(value: str, digest: bytes) -> str:
-    return f"person-{digest.hex()[:10]}@{RESERVED_DOMAIN}"
+    return f"person-{digest.hex()[:10]}{'@' if '@' in value else '%40'}{RESERVED_DOMAIN}"
 
 
 def _phone_stand_in(value: str, digest: bytes) -> str:
@@ -276,7 +291,7 @@ def _laid_out(value: str, digits: str) -> str:
 
 # --- where it may stand ---
 
-_EMAIL_PATTERN = r"(?<![\w.+%-])\w[\w.+%-]*@(?:[\w-]+\.)+[\w-]*\w"
+_EMAIL_PATTERN = r"(?<![\w.+%-])\w[\w.+%-]*(?:@|%40)(?:[\w-]+\.)+[\w-]*\w"
 _TOKEN_PATTERN = (
     r"(?<![A-Za-z0-9_-])(?:sk-[\w-]{16,}|[spr]k_(?:live|test)_\w{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}\b|gh[pousr]_\w{20,}|github_pat_\w{20,}"
     r"|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|hf_\w{20,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)"
@@ -285,8 +300,10 @@ _EMAIL, _TOKEN = re.compile(_EMAIL_PATTERN), re.compile(_TOKEN_PATTERN)
 _PRIVATE_KEY_PATTERN = r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 _BEARER_PATTERN = r"\b[Bb]earer\s+(?P<value>(?=[\w.~+/-]*\d)[\w.~+/-]{8,}=*)"
 _LINK = r"[\"']?\s*(?:\b(?:is|was|will be)\b|[:=]|\bto\b)?\s*[\"'`]?"
+# A name of several such words is taken whole, never a part of it as the value.
 _SECRET_PATTERN = (
-    r"(?i:(?<![a-z])(?:pass(?:word|wd|phrase|code)|pwd|secret|token|(?:api|access|secret|private|auth)[ _-]?key|credentials?))"
+    r"(?i:(?<![a-z])(?>(?:(?:api|access|secret|private|auth)[ _-]?key|pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?)"
+    r"(?:[ _-]?(?:(?:access[ _-]?)?key|secret|token|value|hash)(?![a-z0-9-]))*))"
     rf"{_LINK}(?P<value>[^\s\"'`,;<>(){{}}\[\]]{{5,}}[^\s\"'`,;<>(){{}}\[\].!?:])"
 )
 # Countries by the length of their account numbers (the registry of ISO 13616).
@@ -299,13 +316,16 @@ _IBAN_LENGTHS = {
 _IBAN_PATTERN = "|".join(
     rf"(?:{'|'.join(countries.split())})\d\d(?:[ -]?[A-Z0-9]){{{length - 4}}}" for length, countries in _IBAN_LENGTHS.items()
 )
-_CARD_PATTERN = r"[2-6]\d{3}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{4}|3\d{3}[ -]\d{6}[ -]\d{4,5}|[2-6]\d{12,18}"
-_CARD_19_PATTERN = r"[2-6]\d{3}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{4}(?P=gap)\d{3}"
+_CARD_PATTERN = (
+    r"[2-6]\d{3}(?P<gap>[ .-]|[ ]{2})\d{4}(?P=gap)\d{4}(?P=gap)\d{4}|3\d{3}(?:[ .-]|[ ]{2})\d{6}(?:[ .-]|[ ]{2})\d{4,5}|[2-6]\d{12,18}"
+)
+_CARD_19_PATTERN = r"[2-6]\d{3}(?P<gap>[ .-]|[ ]{2})\d{4}(?P=gap)\d{4}(?P=gap)\d{4}(?P=gap)\d{3}"
 _NOT_INSIDE = r"(?<![\w#$€£@/])(?<!\w[-.])(?:(?<!\d[ :])|(?=[(+]))"
 _ENDED = r"(?![-.]?\d|\w|[-/@%€]\w)"
 _PHONE_PATTERN = (
     rf"{_NOT_INSIDE}(?:(?:\+|00)[1-9]\d{{0,2}}(?:[ .-]?\(0?\d{{1,4}}\)|[ ./-]?\d{{1,12}}){{1,6}}"
     r"|(?:1[ .-])?(?:\(\d{3}\)[ ]?|\d{3}(?P<dash>[ .-]))\d{3}(?(dash)(?P=dash)|[ .-])\d{4}"
+    r"|0\d\d[ ./]\d{3}(?P<pair>[ .])\d\d(?P=pair)\d\d"
     rf"|\(?0\d{{2,4}}\)?[ /-]\d{{3,8}}(?:[ -]\d{{3,4}})?|0[1-9](?:(?P<dot>[ .])\d\d)(?:(?P=dot)\d\d){{3}}){_ENDED}"
 )
 _CALL = r"(?i:(?<![a-z])(?:(?:tele)?phone|mobile|cell|whatsapp|fax|tel|(?:call|reach|text|ring) (?:me|us|him|her)(?: back)?)(?![a-z]))"
@@ -342,12 +362,20 @@ KINDS = (
 NAME_KIND = Kind(name=NAME, pattern=r"(?!)", canonical=str.lower, stand_in=_name_stand_in, is_spread=True)
 CUSTOMER_KIND = Kind(name=CUSTOMER, pattern=r"(?!)", canonical=_customer, stand_in=_customer_stand_in)
 _WHOLE_ADDRESS = Kind(name=ADDRESS, pattern=r"(?!)", canonical=_whole_address, stand_in=_address_stand_in, is_spread=True)
+# A plain word is a secret in its field alone.
+_SECRET_OF_FIELD = Kind(name=KEY, pattern=r"(?!)", canonical=_named_secret, stand_in=_key_stand_in)
 
 # Where the name of a field tells what it holds.
 _UNNAMED = re.compile(r"(?i)e-?mail|(?<![a-z])(?:ip|mac|web|url)_?address|_id$|count|type|status")
 _NAMED = (
     (re.compile(r"(?i)phone|mobile|whatsapp|(?<![a-z])(?:tel|fax|cell)(?![a-z])"), _PHONE_OF_WORDS),
     (re.compile(r"(?i)passw|passphrase|pwd|token|secret|api_?key|access_?key|credential|authorization"), _SECRET_OF_WORDS),
+    (
+        re.compile(
+            r"(?i)^(?!.*token).*(?:passw(?:or)?d|passphrase|pwd|secret|(?:api|access|secret)[_-]?key|credential|authorization)s?\d?$"
+        ),
+        _SECRET_OF_FIELD,
+    ),
     (re.compile(r"(?i)address(?:_?(?:line)?_?\d)?$|^street|_street$|(?<![a-z])line_?1$"), _WHOLE_ADDRESS),
 )
 
@@ -368,7 +396,7 @@ def _possible_rows(text: str) -> int:
     Without a digit, an at sign or a word for a secret there is no personal data.
     """
     folded = text.casefold()
-    rows = _EMAIL_ROW if "@" in text else 0
+    rows = _EMAIL_ROW if "@" in text or "%40" in text else 0
     if "pass" in folded or "pwd" in folded or "secret" in folded or "token" in folded or "key" in folded or "credential" in folded:
         rows |= _SECRET_ROW | _PRIVATE_KEY_ROW
     if "bearer" in folded:

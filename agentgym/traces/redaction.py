@@ -29,6 +29,7 @@ from agentgym.traces.personal_data import (
     find_all,
     find_named,
     holds_stand_in,
+    is_told_of_numbers,
     mentions,
 )
 
@@ -200,7 +201,8 @@ class _Texts:
     def rewrite(self, change: Callable[[str, str, int], str]) -> None:
         """change: from a text, the name of its field, and how often it stands there."""
         for key, text in self._now.items():
-            changed = change(text, key[1], self._times[key])
+            is_named = isinstance(key[0], str) or is_told_of_numbers(key[1])
+            changed = change(text, key[1] if is_named else "", self._times[key])
             # A number stays one.
             if changed is not text and (isinstance(key[0], str) or changed.isdecimal()):
                 self._now[key] = changed

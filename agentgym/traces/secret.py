@@ -27,9 +27,9 @@ def workspace_secret(path: Path) -> bytes:
     return secret
 
 
-def passing_secret() -> bytes:
-    """A secret for placeholders that nobody will see again."""
-    return secrets.token_bytes(SECRET_BYTES)
+def secret_to_look_with(path: Path) -> bytes:
+    """The secret kept at `path`; where none is yet, one that nobody will see again. Nothing is written. Raises as `workspace_secret`."""
+    return workspace_secret(path) if os.path.exists(path) else secrets.token_bytes(SECRET_BYTES)
 
 
 def _create(path: Path) -> None:

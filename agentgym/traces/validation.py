@@ -219,7 +219,12 @@ class Validation:
 def _refuse_unusable(report: ValidationReport, first: RejectedLine | None, path: Path, max_quarantined_share: float) -> None:
     if not report.read:
         raise InvalidInput(f"A log needs at least one conversation; {str(path)!r} is empty. Check that the export ran.")
-    if first and (not report.accepted or report.quarantined_share > max_quarantined_share):
+    if first and not report.accepted:
+        raise InvalidInput(
+            f"Something of a log must be usable; {report.quarantined} of {report.read} conversations in {str(path)!r} are not. "
+            f"The first is {first.source}:{first.line}: {' '.join(first.reasons)} Mend the export, or check the format."
+        )
+    if first and report.quarantined_share > max_quarantined_share:
         raise InvalidInput(
             f"At most {max_quarantined_share:.0%} of a log may be unusable; {report.quarantined} of {report.read} conversations in "
             f"{str(path)!r} are. The first is {first.source}:{first.line}: {' '.join(first.reasons)} "
@@ -227,6 +232,6 @@ def _refuse_unusable(report: ValidationReport, first: RejectedLine | None, path:
         )
     if not report.tool_calls:
         raise InsufficientData(
-            f"An agent learns tools from a log with tool calls; the {report.accepted} conversations in {str(path)!r} make none. "
-            "Export the calls with the messages."
+            f"An agent learns tools from a log with tool calls; {report.accepted} of {report.read} conversations in {str(path)!r} "
+            "were read and understood, and make none. Export the calls with the messages."
         )

@@ -87,6 +87,29 @@ def test_a_conversation_is_shown_by_its_id_or_its_place(
     assert Trace.model_validate(answer["trace"]).messages[3].content == "Here are 4."
 
 
+def test_a_conversation_is_shown_with_the_placeholders_of_its_workspace(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(capsys, monkeypatch, "show", log)
+    assert not (tmp_path / "workspace").exists()
+    told(capsys, monkeypatch, "import", log, "--out", tmp_path / "out.jsonl")
+    shown = told(capsys, monkeypatch, "show", log)[1]["trace"]["messages"][0]["content"]
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["messages"][0]["content"] == shown
+
+
+@pytest.mark.parametrize(("broken", "is_told"), [(2, False), (3, True)])
+def test_a_look_at_a_log_tells_that_other_commands_refuse_it(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, broken: int, is_told: bool
+) -> None:
+    numbered = [conversation(number, satisfaction_score=9 if number < broken else 5) for number in range(10)]
+    log.write_text("".join(json.dumps(each) + "\n" for each in numbered))
+    monkeypatch.setattr(sys, "argv", ["agentgym", "traces", "validate", str(log)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert ("At most 20% of a log may be unusable; 30% of this one is" in " ".join(capsys.readouterr().out.split())) == is_told
+
+
 def test_people_see_who_said_what_with_brackets_as_they_are(
     log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

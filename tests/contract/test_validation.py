@@ -1,6 +1,7 @@
 """Great Expectations judges logs: what is quarantined and why, and what stops a run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def test_more_than_the_allowed_share_in_quarantine_stops_the_run(tmp_path: Path)
 def test_a_log_with_nothing_left_stops_the_run_whatever_the_share(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("oops\n" * 5)
-    with pytest.raises(InvalidInput, match=r"5 of 5 conversations .* A line must be JSON"):
+    with pytest.raises(InvalidInput, match=r"^Something of a log must be usable; 5 of 5 conversations .* A line must be JSON.* Mend"):
         load_validated(path, "jsonl", max_quarantined_share=1.0)
 
 
@@ -182,10 +183,39 @@ def test_an_empty_log_is_refused(tmp_path: Path) -> None:
         load_validated(path, "jsonl")
 
 
+def test_brackets_around_nothing_are_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("[" * 10_000 + "]" * 10_000)
+    with pytest.raises(InvalidInput, match="there is nothing inside the brackets"):
+        load_validated(path, "jsonl")
+    path.write_text("[ ]")
+    with pytest.raises(InvalidInput, match="is empty"):
+        load_validated(path, "jsonl")
+
+
+def test_a_line_in_latin_1_is_told_to_be_converted(tmp_path: Path) -> None:
+    path, convert = write_log(tmp_path / "log.jsonl"), r"Convert it: `iconv -f ENCODING -t UTF-8`\."
+    line = json.dumps(conversation(20) | {"tags": {"city": "Zürich"}}, ensure_ascii=False).encode("latin-1")
+    path.write_bytes(path.read_bytes() + line)
+    (rejected,) = load_validated(path, "jsonl").rejected
+    assert re.fullmatch(f"A log must be UTF-8; this line is not. {convert}", rejected.reasons[0])
+    path.write_bytes(b"[" + line + b"]")
+    with pytest.raises(InvalidInput, match=convert):
+        load_validated(path, "jsonl")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_log_in_utf_16_is_refused_whole(tmp_path: Path, encoding: str) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    path.write_bytes(path.read_text().encode(encoding))
+    with pytest.raises(InvalidInput, match=r"A log must be UTF-8; .* may be UTF-16\. Convert it: `iconv -f UTF-16 -t UTF-8`"):
+        load_validated(path, "jsonl")
+
+
 def test_a_log_without_a_tool_call_is_not_enough(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}))
-    with pytest.raises(InsufficientData, match=r"the 1 conversations in .* make none"):
+    with pytest.raises(InsufficientData, match=r"1 of 1 conversations in .* were read and understood, and make none"):
         load_validated(path, "jsonl")
 
 

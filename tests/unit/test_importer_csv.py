@@ -199,7 +199,7 @@ def test_bytes_that_are_no_text_cost_their_conversation(tmp_path: Path) -> None:
     accepted, rejected = read_file(path)
     assert accepted.conversation_id == "t0"
     assert isinstance(rejected, RejectedLine)
-    assert rejected.reasons == ("A log must be UTF-8; log.csv:6 is not.",)
+    assert rejected.reasons == ("A log must be UTF-8; log.csv:6 is not. Convert it: `iconv -f ENCODING -t UTF-8`.",)
 
 
 def test_a_quote_that_is_never_closed_is_told_and_costs_the_rest(tmp_path: Path) -> None:

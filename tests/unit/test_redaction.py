@@ -21,7 +21,7 @@ from agentgym.traces.redaction import Redactor
 
 SECRET = b"a secret for tests, 32 bytes long"
 PERSONAL = {
-    "email": ["ann.lee@example.com", "Bob+shop@mail.example.co.uk"],
+    "email": ["ann.lee@example.com", "Bob+shop@mail.example.co.uk", "cleo%40mail.example.com"],
     "phone": [
         "(415) 555-2671",
         "415-555-2671",
@@ -29,9 +29,18 @@ PERSONAL = {
         "+49 151 23456789",
         "+33 1 83 96 88 88",
         "020 7946 0958",
+        "079 123 45 67",
+        "044/668 18 00",
         "0151 23456789",
     ],
-    "card": ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005", "3782 822463 10005"],
+    "card": [
+        "4111 1111 1111 1111",
+        "5500-0000-0000-0004",
+        "378282246310005",
+        "3782 822463 10005",
+        "4111.1111.1111.1111",
+        "4111  1111  1111  1111",
+    ],
     "iban": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "fr14 2004 1010 0505 0001 3m02 606"],
     "address": ["123 Main Street", "1720 East 16th Ave", "20-28 Bolsover Road", "Lindenstraße 12", "P.O. Box 771"],
     "key": [
@@ -173,6 +182,8 @@ def test_redacting_what_was_redacted_changes_nothing(words: str, said: str, numb
         ("My password is hunter2!, do you hear", "hunter2!"),
         ("api_key=a8F9x22kLmQ0", "a8F9x22kLmQ0"),
         ("Authorization: Bearer a8F9.x22kLm-Q0", "a8F9.x22kLm-Q0"),
+        ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        ("secretAccessKey: wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI/K7MDENG"),
         ("the token `Zx81-spectrum` was refused", "Zx81-spectrum"),
     ],
 )
@@ -185,6 +196,63 @@ def test_a_secret_told_by_the_word_before_it_is_replaced_everywhere_in_the_conve
     assert result == {"echo": [f"got {arguments['value']}."]}
     assert re.fullmatch(r"key-[0-9a-f]{16}!?", arguments["value"])
     assert arguments["token"] == arguments["value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("password", "correcthorsebattery"),
+        ("newPassword", "yellow"),
+        ("passwd", "12345678"),
+        ("client_secret", "zzz999"),
+        ("api_key", "abcdefabcdefabcdef"),
+        ("x-api-key", "open"),
+        ("aws_secret_access_key", "plain"),
+        ("authorization", "sesame"),
+    ],
+)
+def test_a_word_in_a_field_for_secrets_is_replaced_there_and_nowhere_else(name: str, secret: str) -> None:
+    redactor = Redactor(SECRET)
+    once = redactor.redact(conversation(f"Tell {secret} apart.", {name: secret}, {"rows": [secret, {name: [secret]}]}))
+    words, arguments, result = parts(once)
+    assert re.fullmatch(r"key-[0-9a-f]{16}", arguments[name])
+    assert (words, result) == (f"Tell {secret} apart.", {"rows": [secret, {name: [arguments[name]]}]})
+    assert redactor.counts == {"key": 2}
+    assert Redactor(SECRET).redact(once) == once
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"token": "correcthorsebattery"},
+        {"password_reset_token": "pending"},
+        {"password": ""},
+        {"has_password": "yes"},
+        {"secret": "False"},
+        {"password": "********"},
+        {"password": "it is wrong"},
+        {"password": 12345678},
+        {"secret": "key-0123456789abcdef"},
+    ],
+)
+def test_what_a_field_for_secrets_holds_beside_them_stays(field: dict[str, Any]) -> None:
+    redactor = Redactor(SECRET)
+    assert redactor.redact(conversation("Hello", field)) == conversation("Hello", field)
+    assert not redactor.counts
+
+
+def test_a_name_of_several_words_for_secrets_stays_whole() -> None:
+    redact = Redactor(SECRET).redact_text
+    key = redact("api_key=a8F9x22kLmQ0").removeprefix("api_key=")
+    for name in ("aws_secret_access_key", "secret_key", "api_key_secret", "secret access key", "access_token", "secret_token"):
+        assert redact(f"{name}=a8F9x22kLmQ0") == f"{name}={key}"
+    assert redact("secret_key=abc") == "secret_key=abc"
+
+
+def test_an_encoded_address_is_the_same_one_and_stays_encoded() -> None:
+    redact = Redactor(SECRET).redact_text
+    email = redact("cleo@mail.example.com").replace("@", "%40")
+    assert redact("https://shop.example/?mail=Cleo%40mail.example.com&n=1") == f"https://shop.example/?mail={email}&n=1"
 
 
 def test_a_bare_number_is_a_phone_number_where_the_conversation_says_so() -> None:

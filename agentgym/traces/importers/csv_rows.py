@@ -1,6 +1,5 @@
 """CSV: one message a row, with a header that a mapping refers to."""
 
-import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.files import file_name, open_log
-from agentgym.traces.importers.json_values import MAX_VALUE_CHARACTERS, binary_kind
+from agentgym.traces.importers.json_values import CONVERT, MAX_VALUE_CHARACTERS, binary_kind, refuse_utf_16
 from agentgym.traces.importers.reading import Log, Place
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.rows import Row, RowMapping, read_mapping, require_columns, row_conversations
@@ -60,7 +59,7 @@ def _fault(cells: list[str], header: list[str], place: Place) -> str | None:
     try:
         "".join(cells).encode()
     except UnicodeEncodeError:
-        return f"A log must be UTF-8; {place} is not."
+        return f"A log must be UTF-8; {place} is not. {CONVERT}"
     return None
 
 
@@ -71,5 +70,4 @@ def _readable(cell: str) -> str:
 def _refuse_binary(file: Path, head: bytes) -> None:
     if looks := binary_kind(head):
         raise InvalidInput(f"Rows are read from CSV; {str(file)!r} looks like {looks}. Export it as CSV.")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
-        raise InvalidInput(f"A log must be UTF-8; {str(file)!r} is not, it may be UTF-16. Save it as UTF-8.")
+    refuse_utf_16(file, head)

@@ -1,5 +1,6 @@
 """The JSON values of a log one after another, however large the file, with what cannot be read told by line."""
 
+import codecs
 import io
 import json
 import math
@@ -16,6 +17,7 @@ from agentgym.traces.importers.files import open_log
 CHUNK_CHARACTERS = 1 << 20
 # Longer than any conversation, so that a file that is no log cannot fill the memory.
 MAX_VALUE_CHARACTERS = 1 << 26
+CONVERT = "Convert it: `iconv -f ENCODING -t UTF-8`."
 _OTHER_FORMATS = {
     b"PAR1": "Parquet",
     b"PK\x03\x04": "a ZIP archive",
@@ -59,10 +61,17 @@ def binary_kind(head: bytes) -> str | None:
     return next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), None)
 
 
+def refuse_utf_16(path: Path, head: bytes) -> None:
+    """Whole, since many of its lines would pass for UTF-8 with zeros in between."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
+        raise InvalidInput(f"A log must be UTF-8; {str(path)!r} is not, it may be UTF-16. Convert it: `iconv -f UTF-16 -t UTF-8`.")
+
+
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if looks := binary_kind(head):
         raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
+    refuse_utf_16(path, head)
     header, _, rows = start.partition(b"\n")
     if b"," in header and b"{" not in header and not header.startswith(b"[") and not rows.lstrip().startswith((b"{", b"[")):
         raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like CSV. Use csv with a mapping, or export it as JSON lines.")
@@ -111,6 +120,8 @@ def _parsed(line: bytes, number: int) -> Value | Malformed:
         try:
             numbers = _Numbers()
             return numbers.checked(numbers.decoder.decode(line.decode()), number)
+        except UnicodeDecodeError:
+            return Malformed(line=number, problem=f"A log must be UTF-8; this line is not. {CONVERT}")
         except (ValueError, RecursionError):
             return Malformed(line=number, problem=f"A line must be JSON; {error}.")
 
@@ -119,9 +130,11 @@ def _elements(text: TextIO) -> Iterator[Value | Malformed]:
     """The values of an array, or of objects that simply follow each other, from a window that slides over the text."""
     numbers = _Numbers()
     window, position, line = "", 0, 1
+    brackets, is_empty = 0, True
     try:
         while True:
             begin = _skip_separators(window, position)
+            brackets += window.count("[", position, begin)
             line, position = line + window.count("\n", position, begin), begin
             try:
                 value, end = numbers.decoder.raw_decode(window, position)
@@ -134,11 +147,14 @@ def _elements(text: TextIO) -> Iterator[Value | Malformed]:
                     yield Malformed(
                         line=line, problem=f"A log must be JSON; {error.msg} on line {at}. The rest of the file cannot be read."
                     )
+                elif is_empty and brackets > 1:
+                    yield Malformed(line=1, problem="A log must hold conversations; in this file there is nothing inside the brackets.")
                 return
+            is_empty = False
             yield numbers.checked(value, line)
             line, position = line + window.count("\n", position, end), end
     except UnicodeDecodeError as error:
-        yield Malformed(line=line, problem=f"A log must be UTF-8; {error.reason}. The rest of the file cannot be read.")
+        yield Malformed(line=line, problem=f"A log must be UTF-8; {error.reason}. The rest cannot be read. {CONVERT}")
     except RecursionError:
         yield Malformed(line=line, problem="A conversation must not nest without end; this one does. The rest of the file cannot be read.")
 
