@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> sqlite3.Connection:
 def log(tmp_path: Path, **fields: Any) -> Path:
     path = tmp_path / "support.json"
     known = {"url": f"sqlite:///{tmp_path / 'support.db'}", "columns": COLUMNS | {"order": "id"}, "roles": ROLES}
-    path.write_text(json.dumps({**known, **fields} | ({} if "query" in fields else {"table": "message"})))
+    path.write_text(json.dumps(({} if "query" in fields else {"table": "message"}) | known | fields))
     return path
 
 
@@ -101,8 +101,9 @@ def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) ->
         ({"query": "SELECT"}, "syntax error|incomplete input"),
         ({"query": "SELECT * FROM message WHERE ticket = :ticket"}, r"without parameters; the one in support\.json has ':ticket'\. Write"),
         ({"query": "SELECT ticket AS tickets, author, text, tool, args, answer, id FROM message"}, "Did you mean 'tickets' for 'ticket'"),
-        ({"query": "SELECT 1", "table": "message"}, "either a query or a table is needed"),
-        ({"columns": {}}, "columns.conversation_id: Field required"),
+        ({"query": "SELECT 1", "table": "message"}, "the mapping has both a `table` and a `query`, of which it needs one"),
+        ({"table": None}, "the mapping has neither a `table` nor a `query`"),
+        ({"columns": {}}, "columns.conversation_id is missing"),
     ],
 )
 def test_what_is_asked_wrongly_is_told_without_the_password(
@@ -181,3 +182,24 @@ def test_the_fingerprint_follows_the_rows_and_what_they_mean_and_not_the_passwor
 def test_the_file_that_names_a_database_is_recognised(tmp_path: Path, database: sqlite3.Connection) -> None:
     with pytest.raises(InvalidInput, match=r"looks like sql\. Use sql"):
         list(import_traces(log(tmp_path), "jsonl"))
+
+
+@pytest.mark.parametrize("format", ["sql", "jsonl", "csv"])
+def test_a_database_in_place_of_the_file_that_names_it_says_what_to_write(
+    tmp_path: Path, database: sqlite3.Connection, format: str
+) -> None:
+    mapping = tmp_path / "columns.json"
+    mapping.write_text(json.dumps({"columns": COLUMNS}))
+    with pytest.raises(InvalidInput, match=r"looks like an SQLite database\. Write a file with its `url`, .* sql \(--format sql\)"):
+        list(import_traces(tmp_path / "support.db", format, mapping=mapping if format == "csv" else None))
+
+
+def test_the_fingerprint_of_a_database_itself_says_what_to_write(tmp_path: Path, database: sqlite3.Connection) -> None:
+    with pytest.raises(InvalidInput, match=r"looks like an SQLite database\. Write a file"):
+        fingerprint(TraceSource(path=tmp_path / "support.db", format="sql"))
+
+
+def test_a_mapping_beside_the_file_that_names_a_database_is_refused(tmp_path: Path, database: sqlite3.Connection) -> None:
+    path = log(tmp_path)
+    with pytest.raises(InvalidInput, match=r"For sql the log itself is the mapping, .*\. Write its columns into the log's file"):
+        list(import_traces(path, "sql", mapping=path))

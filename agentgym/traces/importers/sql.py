@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.messages import Role
 from agentgym.traces.importers.files import SourceFile, file_name
+from agentgym.traces.importers.mapping_file import read_mapping
 from agentgym.traces.importers.reading import Place
 from agentgym.traces.importers.record import Record, RejectedLine
-from agentgym.traces.importers.rows import Columns, Row, RowMapping, read_mapping, require_columns, row_conversations
+from agentgym.traces.importers.rows import Columns, Row, RowMapping, require_columns, row_conversations
 from agentgym.traces.importers.sql_query import read_query
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class DatabaseLog(BaseModel):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        if (self.query is None) == (self.table is None):
-            raise ValueError("either a query or a table is needed")
+        if self.query is not None and self.table is not None:
+            raise ValueError("has both a `table` and a `query`, of which it needs one")
+        if self.query is None and self.table is None:
+            raise ValueError("has neither a `table` nor a `query`, of which it needs one")
         return self
 
 
