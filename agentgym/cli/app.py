@@ -26,6 +26,7 @@ from agentgym.cli.options import (
     given,
 )
 from agentgym.errors import AgentGymError, InvalidInput
+from agentgym.traces.importers import log_path
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -170,11 +171,18 @@ def info(json: Json = False) -> None:
 @app.command()
 def improve(
     traces: Annotated[
-        Path | None, typer.Option(help="A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.")
+        Path | None,
+        typer.Option(
+            parser=log_path,
+            metavar="PATH",
+            help="A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.",
+        ),
     ] = None,
     format: Format = "jsonl",
     mapping: MappingFile = None,
-    held_out: Annotated[Path | None, typer.Option(help="Other traces to judge on; by default a fifth of the customers.")] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(parser=log_path, metavar="PATH", help="Other traces to judge on; by default a fifth of the customers.")
+    ] = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` makes one from them.")] = "recorded",
     episodes: Episodes = None,
@@ -212,7 +220,7 @@ def improve(
 @app.command()
 def evaluate(
     version: Annotated[str, typer.Argument(help="A version number, or @champion, @challenger, @previous.")],
-    traces: Annotated[Path | None, typer.Option(help="Traces to judge on.")] = None,
+    traces: Annotated[Path | None, typer.Option(parser=log_path, metavar="PATH", help="Traces to judge on.")] = None,
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Limit = None,
@@ -234,7 +242,7 @@ def evaluate(
 
 @app.command()
 def synthesize(
-    traces: Annotated[Path, typer.Option(help="The log to make more of.")],
+    traces: Annotated[Path, typer.Option(parser=log_path, metavar="PATH", help="The log to make more of.")],
     out: Annotated[Path, typer.Option(help="Where it is written: traces as JSON lines (.gz too), with --edge a pack of cases.")],
     edge: Annotated[bool, typer.Option("--edge", help="Cases in which one thing goes wrong, with what is right then known.")] = False,
     augment: Annotated[

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from agentgym.errors import InsufficientData, InvalidInput
-from agentgym.traces.importers import BUILT_IN_FORMATS, RejectedLine
+from agentgym.traces.importers import BUILT_IN_FORMATS, RejectedLine, log_path
 from agentgym.traces.importers.chat import read_conversation
 from agentgym.traces.importers.csv_rows import CSV_SUFFIXES
 from agentgym.traces.importers.files import JSON_SUFFIXES, log_files
@@ -34,7 +34,7 @@ def read_given(traces: GivenTraces, *, format: str | None = None, mapping: Path 
     every one must be usable.
     """
     if isinstance(traces, str | Path):
-        return _read_log(Path(traces), format, mapping)
+        return _read_log(log_path(traces), format, mapping)
     if isinstance(traces, Mapping | bytes) or not isinstance(traces, Iterable):
         raise InvalidInput(f"Traces are a path or a list of conversations; got {type(traces).__name__}. Put a conversation into a list.")
     given = tuple(_read_each(traces))
@@ -53,7 +53,8 @@ def looks_of(path: Path) -> str:
     found = next((name for name, each in BUILT_IN_FORMATS.items() if first is not None and each.looks_like(first.value)), None)
     if found is None:
         raise InvalidInput(
-            f"A log is in a format that is known; {str(path)!r} looks like none of {', '.join(BUILT_IN_FORMATS)}. Give its format."
+            f"A log is in a format that is known; {str(path)!r} looks like none of {', '.join(BUILT_IN_FORMATS)}. "
+            "Give its format (--format)."
         )
     return found
 

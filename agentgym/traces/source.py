@@ -1,13 +1,19 @@
 """Which conversations a run of the loop is about."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agentgym.traces.importers import SourceFile, TraceFormat, log_path, source_files
 
-LogPath = Annotated[Path, AfterValidator(log_path)]
+
+def _named(given: Any) -> Any:
+    """A text as the path it names, as a path does not tell an empty one from the current folder."""
+    return log_path(given) if isinstance(given, str) else given
+
+
+LogPath = Annotated[Path, BeforeValidator(_named), AfterValidator(log_path)]
 
 
 class TraceSource(BaseModel):

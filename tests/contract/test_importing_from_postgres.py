@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from agentgym.errors import Unavailable
+from agentgym.errors import InvalidInput, Unavailable
 from agentgym.traces.importers import import_traces
 from agentgym.traces.importers.sql import ROWS_AT_A_TIME
 from agentgym.traces.source import TraceSource, fingerprint
@@ -91,3 +91,17 @@ def test_the_fingerprint_of_a_table_stays_until_a_row_changes(engine: sqlalchemy
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE support.message SET stars = 1 WHERE ticket = md5('7')::uuid")
     assert fingerprint(source) != before
+
+
+def test_a_function_that_writes_is_refused_by_the_server(engine: sqlalchemy.Engine, log: Path) -> None:
+    """The query is a SELECT; only the server knows what its function does."""
+    with engine.begin() as connection:
+        body = "DELETE FROM support.message; SELECT 'c1'"
+        connection.exec_driver_sql(f"CREATE FUNCTION support.emptied() RETURNS text LANGUAGE sql AS $$ {body} $$")
+    query = "SELECT support.emptied() AS ticket, author, text, tool, args, answer, at, stars FROM support.message"
+    mapping = json.loads(log.read_text())
+    log.write_text(json.dumps({"url": mapping["url"], "columns": COLUMNS, "query": query}))
+    with pytest.raises(InvalidInput, match="cannot execute DELETE in a read-only transaction"):
+        list(import_traces(log, "sql"))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM support.message").scalar() == 2 * CONVERSATIONS

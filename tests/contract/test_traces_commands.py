@@ -137,3 +137,23 @@ def test_one_that_is_not_in_the_log_is_refused(
     code, answer = told(capsys, monkeypatch, "show", log, *asked)
     assert code == 2
     assert f"has not {absent}" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("command", [("traces", "validate"), ("traces", "show"), ("improve", "--traces"), ("evaluate", "1", "--traces")])
+def test_an_empty_path_is_not_the_current_folder(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log: Path
+) -> None:
+    monkeypatch.chdir(log.parent)
+    monkeypatch.setattr(sys, "argv", ["agentgym", *command, "", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "got an empty path. Give its path" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_database_given_by_its_address_is_told_without_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log: Path
+) -> None:
+    code, answer = told(capsys, monkeypatch, "validate", "postgresql://ann:SECRET@host/db")
+    assert (code, "--format sql" in answer["error"]["message"]) == (2, True)
+    assert "SECRET" not in json.dumps(answer)

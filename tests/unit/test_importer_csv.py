@@ -164,10 +164,10 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mapping", "reason"),
     [
-        ({"columns": {"role": "author"}}, "columns.conversation_id: Field required"),
-        ({"roles": {"bot": "robot"}}, "roles.bot: Input should be"),
-        ({"delimiter": ";;"}, "delimiter: "),
-        ({"colums": {}}, "colums: Extra inputs"),
+        ({"columns": {"role": "author"}}, "columns.conversation_id is missing"),
+        ({"roles": {"bot": "robot"}}, "roles.bot must be one of 'system', 'user'"),
+        ({"delimiter": ";;"}, "delimiter must be one character"),
+        ({"colums": {}}, "colums is not known"),
     ],
 )
 def test_a_mapping_that_is_wrong_says_where(tmp_path: Path, mapping: dict[str, Any], reason: str) -> None:
@@ -277,3 +277,37 @@ def test_the_fingerprint_of_rows_is_also_that_of_their_mapping(tmp_path: Path) -
     before = fingerprint(source)
     (tmp_path / "mapping.json").write_text("{}")
     assert [old == new for old, new in zip(before.files, fingerprint(source).files, strict=True)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "fault"),
+    [
+        ([], "the mapping must be an object"),
+        ({"columns": []}, "columns must be an object"),
+        ({"columns": COLUMNS | {"role": 7}}, "columns.role must be text"),
+        ({"columns": COLUMNS | {"outcome": {"column": "end"}}}, "columns.outcome.values is missing"),
+    ],
+)
+def test_what_is_wrong_in_a_mapping_is_told_without_the_names_of_classes(tmp_path: Path, mapping: Any, fault: str) -> None:
+    (tmp_path / "log.csv").write_text("ticket,author\n")
+    (tmp_path / "mapping.json").write_text(json.dumps(mapping))
+    with pytest.raises(InvalidInput, match=rf"mapping\.json', {fault}\. Mend it"):
+        list(import_traces(tmp_path / "log.csv", "csv", mapping=tmp_path / "mapping.json"))
+
+
+@pytest.mark.parametrize(("name", "fact"), [("absent.json", "is not there"), ("folder", "is a folder")])
+def test_a_mapping_that_is_no_file_is_told_as_the_mapping(tmp_path: Path, name: str, fact: str) -> None:
+    (tmp_path / "log.csv").write_text("ticket,author\n")
+    (tmp_path / "folder").mkdir()
+    source = TraceSource(path=tmp_path / "log.csv", format="csv", mapping=tmp_path / name)
+    for read_it in (lambda: fingerprint(source), lambda: list(read_records(source.path, "csv", mapping=source.mapping))):
+        with pytest.raises(InvalidInput, match=rf"A mapping \(--mapping\) is a JSON file; '.*{name}' {fact}\. Check the path"):
+            read_it()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "otlp", "sgd"])
+def test_a_mapping_for_a_format_without_rows_is_refused(tmp_path: Path, format: str) -> None:
+    (tmp_path / "log.json").write_text('{"messages": []}')
+    (tmp_path / "mapping.json").write_text(json.dumps({"columns": COLUMNS}))
+    with pytest.raises(InvalidInput, match=rf"which only csv asks for; the log is read as {format}\. Leave the mapping"):
+        list(import_traces(tmp_path / "log.json", format, mapping=tmp_path / "mapping.json"))

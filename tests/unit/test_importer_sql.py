@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> sqlite3.Connection:
 def log(tmp_path: Path, **fields: Any) -> Path:
     path = tmp_path / "support.json"
     known = {"url": f"sqlite:///{tmp_path / 'support.db'}", "columns": COLUMNS | {"order": "id"}, "roles": ROLES}
-    path.write_text(json.dumps({**known, **fields} | ({} if "query" in fields else {"table": "message"})))
+    path.write_text(json.dumps(({} if "query" in fields else {"table": "message"}) | known | fields))
     return path
 
 
@@ -98,11 +98,12 @@ def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) ->
         ({"url": "oracel://ann:SECRET@host"}, "Can't load plugin"),
         ({"url": "mysql+pymysql://ann:SECRET@host/db"}, "A database needs its driver; support.json needs 'pymysql'"),
         ({"query": "SELECT * FROM mesage"}, "a query that its database understands; support.json got: no such table: mesage"),
-        ({"query": "SELEKT"}, "syntax error"),
-        ({"query": "UPDATE message SET text = 'x'"}, "does not return rows"),
+        ({"query": "SELECT"}, "syntax error|incomplete input"),
+        ({"query": "SELECT * FROM message WHERE ticket = :ticket"}, r"without parameters; the one in support\.json has ':ticket'\. Write"),
         ({"query": "SELECT ticket AS tickets, author, text, tool, args, answer, id FROM message"}, "Did you mean 'tickets' for 'ticket'"),
-        ({"query": "SELECT 1", "table": "message"}, "either a query or a table is needed"),
-        ({"columns": {}}, "columns.conversation_id: Field required"),
+        ({"query": "SELECT 1", "table": "message"}, "the mapping has both a `table` and a `query`, of which it needs one"),
+        ({"table": None}, "the mapping has neither a `table` nor a `query`"),
+        ({"columns": {}}, "columns.conversation_id is missing"),
     ],
 )
 def test_what_is_asked_wrongly_is_told_without_the_password(
@@ -113,11 +114,47 @@ def test_what_is_asked_wrongly_is_told_without_the_password(
     assert "SECRET" not in str(refusal.value)
 
 
-def test_a_query_changes_nothing(tmp_path: Path, database: sqlite3.Connection) -> None:
-    path = log(tmp_path, query="UPDATE message SET text = 'x' RETURNING ticket, author, text, tool, args, answer, id")
-    read_any = [item for _, item in zip(range(1), import_traces(path, "sql"), strict=False)]
-    assert read_any
-    assert database.execute("SELECT COUNT(*) FROM message WHERE text = 'x'").fetchone() == (0,)
+ALL = "ticket, author, text, tool, args, answer, id"
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        (f"DELETE FROM message RETURNING {ALL}", "begins with 'DELETE'"),
+        (f"/* SELECT */ update message SET text = 'x' RETURNING {ALL}", "begins with 'update'"),
+        (f"WITH gone AS (DELETE FROM message RETURNING *) SELECT {ALL} FROM gone", "has DELETE"),
+        (f"WITH one AS (SELECT 1) UPDATE message SET text = 'x' RETURNING {ALL}", "has UPDATE"),
+        ("SELECT * INTO copied FROM message", "has INTO"),
+        ("SELECT * FROM message; DROP TABLE message", "goes on after a semicolon"),
+        ("SELEKT", "begins with 'SELEKT'"),
+        (" -- nothing", "is empty"),
+    ],
+)
+def test_a_query_that_is_not_one_select_is_refused_before_it_is_sent(
+    tmp_path: Path, database: sqlite3.Connection, query: str, fault: str
+) -> None:
+    with pytest.raises(InvalidInput, match=rf"one SELECT, .*; the query in support\.json {fault}\. Select the rows"):
+        read(log(tmp_path, query=query))
+    assert database.execute("SELECT COUNT(*), COUNT(DISTINCT text) FROM message").fetchone() == (8, 2)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"-- delete from message;\nSELECT {ALL} FROM message WHERE ticket = 2 AND 'insert into x; (update y' <> 'it''s';",
+        f"WITH two AS (SELECT * FROM message WHERE ticket = 2) SELECT {ALL} FROM two",
+        f"SELECT replace(ticket, '(delete x)', '') AS ticket, {ALL[8:]} FROM (SELECT * FROM message WHERE ticket = 2)",
+    ],
+)
+def test_a_select_may_speak_of_changes(tmp_path: Path, database: sqlite3.Connection, query: str) -> None:
+    (trace,) = read(log(tmp_path, query=query))
+    assert trace.conversation_id == "2"
+
+
+def test_the_database_is_told_that_it_is_only_read(tmp_path: Path, database: sqlite3.Connection) -> None:
+    query = "SELECT 'c' || query_only AS ticket, 'user' AS author, 'Hi' AS text, '' AS tool, '' AS args, '' AS answer, 1 AS id"
+    (trace,) = read(log(tmp_path, query=f"{query} FROM pragma_query_only"))
+    assert trace.conversation_id == "c1"
 
 
 def test_a_cell_that_is_no_text_costs_its_conversation(tmp_path: Path, database: sqlite3.Connection) -> None:
@@ -145,3 +182,24 @@ def test_the_fingerprint_follows_the_rows_and_what_they_mean_and_not_the_passwor
 def test_the_file_that_names_a_database_is_recognised(tmp_path: Path, database: sqlite3.Connection) -> None:
     with pytest.raises(InvalidInput, match=r"looks like sql\. Use sql"):
         list(import_traces(log(tmp_path), "jsonl"))
+
+
+@pytest.mark.parametrize("format", ["sql", "jsonl", "csv"])
+def test_a_database_in_place_of_the_file_that_names_it_says_what_to_write(
+    tmp_path: Path, database: sqlite3.Connection, format: str
+) -> None:
+    mapping = tmp_path / "columns.json"
+    mapping.write_text(json.dumps({"columns": COLUMNS}))
+    with pytest.raises(InvalidInput, match=r"looks like an SQLite database\. Write a file with its `url`, .* sql \(--format sql\)"):
+        list(import_traces(tmp_path / "support.db", format, mapping=mapping if format == "csv" else None))
+
+
+def test_the_fingerprint_of_a_database_itself_says_what_to_write(tmp_path: Path, database: sqlite3.Connection) -> None:
+    with pytest.raises(InvalidInput, match=r"looks like an SQLite database\. Write a file"):
+        fingerprint(TraceSource(path=tmp_path / "support.db", format="sql"))
+
+
+def test_a_mapping_beside_the_file_that_names_a_database_is_refused(tmp_path: Path, database: sqlite3.Connection) -> None:
+    path = log(tmp_path)
+    with pytest.raises(InvalidInput, match=r"For sql the log itself is the mapping, .*\. Write its columns into the log's file"):
+        list(import_traces(path, "sql", mapping=path))

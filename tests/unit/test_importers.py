@@ -334,3 +334,27 @@ def test_pairing_answers_with_calls_takes_time_in_proportion_to_them() -> None:
     record = read_conversation({"messages": [{"role": "assistant", "tool_calls": calls}, *answers]}, source="log", line=1)
     assert isinstance(record, Record)
     assert [message["name"] for message in record.messages[1:]] == [f"tool_{number}" for number in range(20_000)]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://example.com/x.jsonl", r"files, folders and s3://; 'https://example\.com/x\.jsonl' is none of them"),
+        ("https://ann:SECRET@example.com/x?key=SECRET", r"'https://example\.com/x' is none of them"),
+        ("https://example.com/x?key=a@SECRET", r"'https://…' is none of them"),
+        ("postgresql://ann:SECRET@host/db", r"'postgresql://host/db' is its address\. .*--format sql"),
+        ("postgresql+psycopg://ann:SEC/SECRET@SECRET@host/db?password=SECRET", r"'postgresql\+psycopg://host/db' is its address"),
+        ("mysql://ann:S?SECRET@host/db", r"'mysql://…' is its address"),
+        ("jdbc:sqlserver://host/db;password=SECRET", r"'jdbc:sqlserver://host/db' is its address"),
+    ],
+)
+def test_an_address_is_no_log_and_its_password_is_not_repeated(url: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told) as refusal:
+        list(import_traces(Path(url), "jsonl"))
+    assert "SECRET" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["tau_bench", "tau-bench"])
+def test_the_format_of_tau_bench_is_told_to_be_that_of_openai(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"got '{name}'\. Runs of tau-bench are read by 'openai'"):
+        list(import_traces(tmp_path, name))

@@ -144,11 +144,22 @@ def test_conversations_in_memory_may_be_dictionaries():
         ({"messages": []}, "Put a conversation into a list"),
         (7, "got int"),
         ("/nowhere/at/all", "nothing is at"),
+        ("", "got an empty path"),
     ],
 )
 def test_what_are_no_traces_is_bad_input(traces: Any, fault: str):
     with pytest.raises(InvalidInput, match=fault):
         agentgym.create_environment(traces, settings=Settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "repair"),
+    [("log.csv", r"Give a mapping \(--mapping, for synthesize --columns\)"), ("log.json", r"Give its format \(--format\)")],
+)
+def test_what_a_log_lacks_is_told_for_python_and_for_the_command_line(tmp_path: Path, name: str, repair: str):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InvalidInput, match=repair):
+        agentgym.create_environment(tmp_path / name, settings=Settings())
 
 
 def test_no_traces_are_too_few():

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from agentgym.cli.options import Format, Json, Limit, MappingFile, Redact
+from agentgym.traces.importers import log_path
 
 app = typer.Typer(no_args_is_help=True, help="Conversation logs.")
 
-Log = Annotated[Path, typer.Argument(metavar="PATH", help="A file, a folder, or s3://bucket/key; .gz and .zst too.")]
+Log = Annotated[Path, typer.Argument(parser=log_path, metavar="PATH", help="A file, a folder, or s3://bucket/key; .gz and .zst too.")]
 
 
 @app.command("validate")
@@ -30,7 +31,7 @@ def validate(
 
 @app.command("check")
 def check(
-    traces: Annotated[Path, typer.Argument()],
+    traces: Annotated[Path, typer.Argument(parser=log_path, metavar="PATH")],
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Look at so many conversations, drawn from the whole log; 5,000.")] = None,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.files import file_name, open_log
-from agentgym.traces.importers.json_values import CONVERT, MAX_VALUE_CHARACTERS, binary_kind, refuse_utf_16
+from agentgym.traces.importers.json_values import CONVERT, MAX_VALUE_CHARACTERS, binary_kind, refuse_database, refuse_utf_16
+from agentgym.traces.importers.mapping_file import read_mapping
 from agentgym.traces.importers.reading import Log, Place
 from agentgym.traces.importers.record import Record, RejectedLine
-from agentgym.traces.importers.rows import Row, RowMapping, read_mapping, require_columns, row_conversations
+from agentgym.traces.importers.rows import Row, RowMapping, require_columns, row_conversations
 
 CSV_SUFFIXES = (".csv", ".tsv")
 
@@ -19,7 +20,8 @@ def read_csv(log: Log) -> Iterator[Record | RejectedLine]:
     """The conversations of CSV files; one may go on from the end of a file to the beginning of the next."""
     if log.mapping is None:
         raise InvalidInput(
-            "Rows need a mapping that says what their columns mean; none was given. Give --mapping; docs/06-logs.md has one."
+            "Rows need a mapping that says what their columns mean; none was given. "
+            "Give a mapping (--mapping, for synthesize --columns); docs/06-logs.md has one."
         )
     mapping = read_mapping(log.mapping, RowMapping)
     yield from row_conversations((row for file in log.files for row in _rows(file, file_name(file, log.root), mapping)), mapping)
@@ -68,6 +70,7 @@ def _readable(cell: str) -> str:
 
 
 def _refuse_binary(file: Path, head: bytes) -> None:
+    refuse_database(file, head)
     if looks := binary_kind(head):
         raise InvalidInput(f"Rows are read from CSV; {str(file)!r} looks like {looks}. Export it as CSV.")
     refuse_utf_16(file, head)

@@ -15,6 +15,7 @@ import orjson
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.s3_path import S3Path
+from agentgym.traces.importers.url import refuse_url
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 COMPRESSED = (".gz", ".zst")
@@ -47,6 +48,7 @@ def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]
     if path.is_file():
         return [path]
     if not path.exists():
+        refuse_url(path)
         raise InvalidInput(f"Traces are read from a file or a folder; nothing is at {str(path)!r}. Check the path.")
     found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path), suffixes) and file.is_file())
     if not found:

@@ -17,6 +17,7 @@ from agentgym.traces.importers.csv_rows import CSV_SUFFIXES, read_csv
 from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, file_bytes, log_files, source_file
 from agentgym.traces.importers.json_values import Value, read_values
 from agentgym.traces.importers.langfuse import looks_like_langfuse, read_langfuse
+from agentgym.traces.importers.mapping_file import require_mapping_file
 from agentgym.traces.importers.mlflow_traces import looks_like_mlflow, read_mlflow
 from agentgym.traces.importers.openai_batch import looks_like_openai_batch, read_openai_batch
 from agentgym.traces.importers.openai_responses import looks_like_openai_responses, read_openai_responses
@@ -39,7 +40,7 @@ class LogFormat:
 
     holds: what such a file is, for people.   read: every conversation of a log, as a Record or with the reason why not.
     looks_like: whether a JSON value, the first of a file, is of this format.   suffixes: of its files in a folder.
-    fingerprint: of a file, given the imported path; by default of its bytes.
+    fingerprint: of a file, given the imported path; by default of its bytes.   takes_mapping: whether `read` asks for the log's mapping.
     """
 
     name: str
@@ -48,6 +49,7 @@ class LogFormat:
     looks_like: Callable[[Any], bool]
     suffixes: tuple[str, ...] = JSON_SUFFIXES
     fingerprint: Callable[[Path, Path], SourceFile] = source_file
+    takes_mapping: bool = False
 
 
 def file_by_file(read: Callable[[Path, Path], Iterator[Record | RejectedLine]]) -> Reader:
@@ -117,6 +119,7 @@ _BUILT_IN = (
         read=read_csv,
         looks_like=lambda value: False,
         suffixes=CSV_SUFFIXES,
+        takes_mapping=True,
     ),
     LogFormat(
         name="sql",
@@ -148,6 +151,8 @@ def find_format(name: str) -> LogFormat:
         names = format_names()
         near = get_close_matches(name, names, n=3)
         repair = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Choose the one the log is in."
+        if name.lower().replace("-", "_") == "tau_bench":
+            repair = "Runs of tau-bench are read by 'openai'."
         raise InvalidInput(f"A format is one of {', '.join(names)}; got {name!r}. {repair}")
     return _offered(entry)
 
@@ -182,7 +187,7 @@ def import_traces(path: Path, format: TraceFormat, *, mapping: Path | None = Non
 def read_records(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> Iterator[Record | RejectedLine]:
     """The conversations as they were logged, in the trace's field names, before any check. mapping: what the columns of rows mean."""
     asked, root = find_format(format), log_path(path)
-    files = log_files(root, asked.suffixes)
+    mapping, files = _mapping_for(asked, mapping), log_files(root, asked.suffixes)
     _refuse_wrong_format(files[0], asked)
     yield from map(_writable, asked.read(Log(files=files, root=root, mapping=mapping)))
 
@@ -196,8 +201,27 @@ def log_bytes(path: Path, format: TraceFormat) -> int | None:
 def source_files(path: Path, format: TraceFormat, *, mapping: Path | None = None) -> tuple[SourceFile, ...]:
     """Every file that traces came from with its digest, the mapping too. Raises InvalidInput when one is missing or cannot be read."""
     asked, root = find_format(format), log_path(path)
+    mapping = _mapping_for(asked, mapping)
     files = tuple(asked.fingerprint(file, root) for file in log_files(root, asked.suffixes))
     return files if mapping is None else (*files, source_file(mapping, mapping))
+
+
+def _mapping_for(asked: LogFormat, mapping: Path | None) -> Path | None:
+    """The mapping. Raises InvalidInput when the format takes none, or no file is there."""
+    if mapping is None:
+        return None
+    if asked.name == "sql":
+        raise InvalidInput(
+            "For sql the log itself is the mapping, a JSON file with `url`, `columns`, and a `table` or `query`; another one was given. "
+            "Write its columns into the log's file, and leave the mapping (--mapping) out."
+        )
+    if not asked.takes_mapping:
+        taking = ", ".join(format.name for format in _BUILT_IN if format.takes_mapping)
+        raise InvalidInput(
+            f"A mapping says what the columns of rows mean, which only {taking} asks for; the log is read as {asked.name}. "
+            "Leave the mapping (--mapping) out, or give the format that the log is in (--format)."
+        )
+    return require_mapping_file(log_path(mapping))
 
 
 def _refuse_wrong_format(file: Path, asked: LogFormat) -> None:

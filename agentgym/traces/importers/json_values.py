@@ -18,10 +18,11 @@ CHUNK_CHARACTERS = 1 << 20
 # Longer than any conversation, so that a file that is no log cannot fill the memory.
 MAX_VALUE_CHARACTERS = 1 << 26
 CONVERT = "Convert it: `iconv -f ENCODING -t UTF-8`."
+_DATABASE = "an SQLite database"
 _OTHER_FORMATS = {
     b"PAR1": "Parquet",
     b"PK\x03\x04": "a ZIP archive",
-    b"SQLite format 3": "an SQLite database",
+    b"SQLite format 3": _DATABASE,
     b"%PDF": "PDF",
     b"<": "HTML or XML",
 }
@@ -67,8 +68,18 @@ def refuse_utf_16(path: Path, head: bytes) -> None:
         raise InvalidInput(f"A log must be UTF-8; {str(path)!r} is not, it may be UTF-16. Convert it: `iconv -f UTF-16 -t UTF-8`.")
 
 
+def refuse_database(path: Path, head: bytes) -> None:
+    """Raises InvalidInput when a file that begins like this is a database, which is read by another file that names it."""
+    if (looks := binary_kind(head)) == _DATABASE:
+        raise InvalidInput(
+            f"A database is read by a JSON file that names it; {str(path)!r} looks like {looks}. "
+            "Write a file with its `url`, `columns`, and a `table` or `query`, and read that as sql (--format sql); see docs/06-logs.md."
+        )
+
+
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    refuse_database(path, head)
     if looks := binary_kind(head):
         raise InvalidInput(f"A log of traces is JSON; {str(path)!r} looks like {looks}. Export it as JSON lines, one conversation on each.")
     refuse_utf_16(path, head)

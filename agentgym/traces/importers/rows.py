@@ -5,16 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby, islice
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
 from agentgym.messages import Role
-from agentgym.traces.importers.files import read_json
 from agentgym.traces.importers.reading import Place
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation
@@ -23,7 +21,6 @@ from agentgym.traces.importers.turns import Turn, joined, read_turns
 # Longer than any conversation, so that rows which all bear one name cannot fill the memory.
 MAX_ROWS = 100_000
 _ROLES = get_args(Role)
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class OutcomeColumn(BaseModel):
@@ -80,19 +77,6 @@ class Row:
     place: Place
     cells: dict[str, Any]
     fault: str | None = None
-
-
-def read_mapping(file: Path, model: type[_Model]) -> _Model:
-    """The mapping in a JSON file. Raises InvalidInput."""
-    try:
-        return model.model_validate(read_json(file))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "the mapping"
-        raise InvalidInput(
-            f"A mapping says in JSON what the columns of rows mean; in {str(file)!r}, {where}: {fault['msg']}. "
-            "Mend it; docs/06-logs.md has examples."
-        ) from error
 
 
 def require_columns(columns: Columns, found: Sequence[str], where: str) -> None:

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path, PosixPath
 from typing import Any, Self
 
+from agentgym.errors import InvalidInput
 from agentgym.s3 import S3Object, find_object, list_objects, open_object
 
 
 def log_path(path: Path | str) -> Path:
-    """The path itself, or the object, or the objects below a key, that it names. A path swallows one of the two slashes."""
+    """The path itself, or the object, or the objects below a key, that it names. A path swallows one of the two slashes.
+
+    Raises InvalidInput for an empty text, which as a path would be the current folder.
+    """
     text = str(path)
+    if not text.strip():
+        raise InvalidInput("A log is a file or a folder; got an empty path. Give its path, or . for the current folder.")
     return S3Path(text) if text.startswith("s3:/") else Path(path)
 
 

@@ -18,16 +18,18 @@ from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.messages import Role
 from agentgym.traces.importers.files import SourceFile, file_name
+from agentgym.traces.importers.mapping_file import read_mapping
 from agentgym.traces.importers.reading import Place
 from agentgym.traces.importers.record import Record, RejectedLine
-from agentgym.traces.importers.rows import Columns, Row, RowMapping, read_mapping, require_columns, row_conversations
+from agentgym.traces.importers.rows import Columns, Row, RowMapping, require_columns, row_conversations
+from agentgym.traces.importers.sql_query import read_query
 
 if TYPE_CHECKING:
     import sqlalchemy
 
 ROWS_AT_A_TIME = 1_000
 # SQLite says of everything that it is operational, also of what a person must mend.
-_SQLITE_FAULTS = ("no such", "syntax error", "decode")
+_SQLITE_FAULTS = ("no such", "syntax error", "incomplete input", "ambiguous column", "wrong number of arguments", "decode")
 
 
 class DatabaseLog(BaseModel):
@@ -46,8 +48,10 @@ class DatabaseLog(BaseModel):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        if (self.query is None) == (self.table is None):
-            raise ValueError("either a query or a table is needed")
+        if self.query is not None and self.table is not None:
+            raise ValueError("has both a `table` and a `query`, of which it needs one")
+        if self.query is None and self.table is None:
+            raise ValueError("has neither a `table` nor a `query`, of which it needs one")
         return self
 
 
@@ -96,15 +100,27 @@ def _rows(log: DatabaseLog, name: str) -> Iterator[Row]:
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
+    statement = _statement(log, name)
     with _told(log, name):
         engine = sqlalchemy.create_engine(_url(log), poolclass=NullPool)
-        with engine.connect() as connection:
-            # With a cursor that stays on the server, memory holds a handful of rows. Nothing is ever committed.
+        with _only_reading(engine) as connection:
+            # With a cursor that stays on the server, memory holds a handful of rows.
             streaming = connection.execution_options(stream_results=True, yield_per=ROWS_AT_A_TIME)
-            result = streaming.execute(_statement(log))
+            result = streaming.execute(statement)
             require_columns(log.columns, list(result.keys()), name)
             for number, cells in enumerate(result.mappings(), 1):
                 yield _row({str(column): value for column, value in cells.items()}, Place(source=name, line=number))
+
+
+@contextmanager
+def _only_reading(engine: "sqlalchemy.Engine") -> Iterator["sqlalchemy.Connection"]:
+    """A connection whose database refuses to write, where it can be told so. Closing it rolls back: nothing is ever committed."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(postgresql_readonly=True)
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+        yield connection
 
 
 def _url(log: DatabaseLog) -> "sqlalchemy.URL":
@@ -118,11 +134,11 @@ def _url(log: DatabaseLog) -> "sqlalchemy.URL":
     return url
 
 
-def _statement(log: DatabaseLog) -> "sqlalchemy.Executable":
+def _statement(log: DatabaseLog, name_of_file: str) -> "sqlalchemy.Executable":
     import sqlalchemy
 
     if log.table is None:
-        return sqlalchemy.text(str(log.query))
+        return read_query(str(log.query), name_of_file)
     schema, _, name = log.table.rpartition(".")
     order = [column for column in (log.columns.conversation_id, log.columns.order or log.columns.timestamp) if column]
     table = sqlalchemy.table(name, schema=schema or None)
@@ -139,13 +155,13 @@ def _told(log: DatabaseLog, name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise InvalidInput(f"A database needs its driver; {name} needs {error.name!r}. Install it beside AgentGym.") from error
     except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        said = str(error.orig).strip().splitlines()[0].rstrip(".") if str(error.orig).strip() else type(error.orig).__name__
         is_fault = "sqlite" in log.url.get_secret_value()[:7] and any(fault in said for fault in _SQLITE_FAULTS)
         if isinstance(error, OperationalError | InterfaceError) and not is_fault:
             raise _Away(said) from error
         raise InvalidInput(f"A log is read with a query that its database understands; {name} got: {said}. Mend it.") from error
     except SQLAlchemyError as error:
-        said = str(error).splitlines()[0]
+        said = str(error).splitlines()[0].rstrip(".")
         raise InvalidInput(f"A log is read with a url and a query that gives rows; {name} got: {said}. Mend it.") from error
 
 
