@@ -115,7 +115,7 @@ def test_another_encoding_costs_its_lines(tmp_path: Path) -> None:
     written = [json.dumps(conversation(number, "Grüße"), ensure_ascii=False) for number in range(3)]
     log.write_bytes(b"\n".join((written[0].encode(), written[1].encode("latin-1"), written[2].encode())))
     first, reason, last = ids_and_reasons(log)
-    assert (first, last, reason.startswith("A line must be JSON")) == ("c0", "c2", True)
+    assert (first, last, "iconv" in reason) == ("c0", "c2", True)
 
 
 def write_database(folder: Path, *, broken_row: int | None = None) -> Path:
