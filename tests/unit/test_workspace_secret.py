@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentgym.errors import InvalidInput, Unavailable
-from agentgym.traces.secret import passing_secret, workspace_secret
+from agentgym.traces.secret import secret_to_look_with, workspace_secret
 
 
 def test_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -26,7 +26,14 @@ def test_of_many_who_make_one_at_once_all_use_the_same(tmp_path: Path) -> None:
 
 def test_every_secret_is_another(tmp_path: Path) -> None:
     secrets = {workspace_secret(tmp_path / name / "redaction.key") for name in "abc"}
-    assert len(secrets | {passing_secret(), passing_secret()}) == 5
+    assert len(secrets | {secret_to_look_with(tmp_path / "d" / "redaction.key") for _ in range(2)}) == 5
+
+
+def test_a_look_uses_the_secret_that_is_there_and_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "redaction.key"
+    secret_to_look_with(path)
+    assert not path.exists()
+    assert workspace_secret(path) == secret_to_look_with(path)
 
 
 def test_a_secret_that_was_cut_is_refused(tmp_path: Path) -> None:
