@@ -111,6 +111,10 @@ class _Situation:
     def customers(self) -> int:
         """Of the whole log: known ones, and conversations of which nobody knows whose they are."""
         in_sample = self.census.customers + self.census.conversations - self.census.with_customer
+        return self.in_log(in_sample)
+
+    def in_log(self, in_sample: int) -> int:
+        """How many there are in the whole log, where so many are in the conversations that were looked at."""
         return round(in_sample * self.usable / max(1, self.census.conversations))
 
     def gain_of(self, conversations: float) -> float | None:
@@ -189,7 +193,7 @@ def _on_tools(found: _Situation) -> Iterator[Advice]:
             brings="tools that can be played with: they are made of recorded results",
             is_needed=True,
         )
-    rare = [name for name, tool in census.tools.items() if tool.calls < FEW_CALLS]
+    rare = [name for name, tool in census.tools.items() if found.in_log(tool.calls) < FEW_CALLS]
     if rare:
         yield Advice(
             name="rare_tools",

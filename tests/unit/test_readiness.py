@@ -36,9 +36,10 @@ def trace(number: int, **fields: object) -> Trace:
     return Trace.model_validate({"conversation_id": str(number), "tools": (FIND,), "messages": messages, **known, **fields})
 
 
-def assessed(make: Callable[[int], Trace], count: int = 120) -> Readiness:
+def assessed(make: Callable[[int], Trace], count: int = 120, *, in_log: int = 1) -> Readiness:
+    """in_log: how many times as many conversations the log has."""
     traces = [make(number) for number in range(count)]
-    return assess_readiness(traces, tools=(FIND,), conversations=count, quarantined=0, target=0.5)
+    return assess_readiness(traces, tools=(FIND,), conversations=in_log * count, quarantined=0, target=0.5)
 
 
 def advice(readiness: Readiness) -> dict[str, Advice]:
@@ -99,6 +100,8 @@ def test_tools_with_few_calls_are_named():
     found = advice(assessed(some))
     assert "1 of 2 tools have fewer than 20 calls: rare." in found["rare_tools"].lacking
     assert "rare" in found["schemas"].lacking
+    # 19 calls in a sample are 38 in a log twice as long.
+    assert "rare_tools" not in advice(assessed(some, in_log=2))
 
 
 def test_what_is_needed_comes_first_and_then_what_brings_most():
