@@ -178,7 +178,8 @@ def passes_luhn(digits: str) -> bool:
 
 
 def _iban(value: str) -> str | None:
-    plain = re.sub(r"[ -]", "", value).upper()
+    # Where case is ignored, two more letters are a K and an I.
+    plain = re.sub(r"[ -]", "", value).upper().replace("\u212a", "K").replace("\u0130", "I")
     return plain if passes_mod_97(plain) else None
 
 

@@ -305,6 +305,13 @@ def write_sgd(folder: Path, *dialogues: object) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", [[], True, {"a": 1}, 7])
+def test_an_sgd_dialogue_without_turns_has_an_id_only_where_that_is_text(tmp_path: Path, name: object) -> None:
+    (line,) = import_traces(write_sgd(tmp_path / "train", {"dialogue_id": name}), "sgd")
+    assert isinstance(line, RejectedLine)
+    assert line.conversation_id is None
+
+
 def test_an_sgd_call_comes_before_the_words_that_speak_of_its_result(tmp_path: Path) -> None:
     (trace,) = traces_of(write_sgd(tmp_path / "train", sgd_dialogue()), "sgd")
     assert [message.role for message in trace.messages] == ["user", "assistant", "tool", "assistant"]

@@ -72,7 +72,7 @@ def _property(slot: Mapping[str, Any], default: str = "dontcare") -> dict[str, J
 
 
 def _record(dialogue: Any, services: Services, *, split: str, source: str, line: int) -> Record | RejectedLine:
-    conversation_id = dialogue.get("dialogue_id") if isinstance(dialogue, dict) else None
+    named = dialogue.get("dialogue_id") if isinstance(dialogue, dict) else None
     try:
         return Record(
             source=source,
@@ -87,7 +87,7 @@ def _record(dialogue: Any, services: Services, *, split: str, source: str, line:
         )
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"An SGD dialogue has dialogue_id, services of the schema, and turns with frames; {error} is missing or wrong."
-        return RejectedLine(source=source, line=line, conversation_id=conversation_id, reasons=(reason,))
+        return RejectedLine(source=source, line=line, conversation_id=named if isinstance(named, str) else None, reasons=(reason,))
 
 
 def _messages(turn: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
