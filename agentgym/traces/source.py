@@ -9,8 +9,8 @@ from agentgym.traces.importers import SourceFile, TraceFormat, log_path, source_
 
 
 def _named(given: Any) -> Any:
-    """A text as the path it names, as a path does not tell an empty one from the current folder."""
-    return log_path(given) if isinstance(given, str) else given
+    """Refuses an empty text, which as a path would be the current folder."""
+    return log_path(given) if given == "" else given
 
 
 LogPath = Annotated[Path, BeforeValidator(_named), AfterValidator(log_path)]

@@ -194,7 +194,7 @@ def test_a_line_in_another_encoding_costs_that_line(tmp_path: Path, name: str) -
     path.write_bytes(path.read_bytes() + b'{"text": "M\xfcller"}\n')
     *traces, last = sorted(import_traces(path, name), key=lambda item: isinstance(item, RejectedLine))
     assert isinstance(last, RejectedLine)
-    assert last.reasons[0].startswith("A line must be JSON")
+    assert "iconv" in last.reasons[0]
     assert len(traces) == 1
 
 

@@ -1,10 +1,10 @@
 """The JSON file that says what the columns of rows mean."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from agentgym.errors import InvalidInput
 from agentgym.traces.importers.files import open_log, read_json
@@ -56,8 +56,8 @@ def _told(error: ValidationError) -> str:
     return f"{where or 'the mapping'} {_fact(fault)}"
 
 
-def _fact(fault: ErrorDetails) -> str:
-    context: dict[str, Any] = fault.get("ctx", {})
+def _fact(fault: Mapping[str, Any]) -> str:
+    context: Mapping[str, Any] = fault.get("ctx", {})
     if fault["type"] in ("literal_error", "enum"):
         return f"must be one of {context['expected']}"
     return _FAULTS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
