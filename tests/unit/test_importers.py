@@ -7,7 +7,7 @@ import pytest
 
 from agentgym.episode import Outcome
 from agentgym.errors import InvalidInput
-from agentgym.traces.importers import RejectedLine, TraceFormat, import_traces
+from agentgym.traces.importers import RejectedLine, TraceFormat, import_traces, read_records
 from agentgym.traces.importers.chat import read_conversation
 from agentgym.traces.importers.record import Record
 from agentgym.traces.trace import Trace
@@ -332,6 +332,22 @@ def test_an_sgd_service_becomes_tools_with_json_schema(tmp_path: Path) -> None:
 def test_an_sgd_dialogue_of_an_unknown_service_is_rejected(tmp_path: Path) -> None:
     (rejected,) = rejected_of(write_sgd(tmp_path / "train", sgd_dialogue() | {"services": ["Taxi_1"]}), "sgd")
     assert "'Taxi_1' is missing or wrong" in rejected.reasons[0]
+
+
+@pytest.mark.parametrize("depth", [70, 200, 260])
+@pytest.mark.parametrize("where", ["tools", "result"])
+def test_what_nests_deeper_than_every_reader_reads_is_put_aside(tmp_path: Path, where: str, depth: int) -> None:
+    """A schema of 120 levels ended its checker, a result of 200 the reader of the snapshot."""
+    deep: object = {}
+    for _ in range(depth):
+        deep = {"properties": deep, "type": "object"} if where == "tools" else [deep]
+    tools = [{"type": "function", "function": {"name": "find", "parameters": deep}}] if where == "tools" else []
+    answer = {"role": "tool", "name": "find", "result": deep if where == "result" else 1}
+    messages = [*OPENAI_FORM["messages"][:1], {"role": "assistant", "tool_calls": [{"name": "find", "arguments": {}}]}, answer]
+    path = write_lines(tmp_path / "log.jsonl", {"conversation_id": "c1", "messages": messages, "tools": tools}, OPENAI_FORM)
+    records = list(read_records(path, "jsonl"))
+    assert [isinstance(each, RejectedLine) for each in records] == [True, False]
+    assert "every parser reads" in records[0].reasons[0]
 
 
 def test_pairing_answers_with_calls_takes_time_in_proportion_to_them() -> None:

@@ -12,6 +12,7 @@ from agentgym.errors import InvalidInput
 from agentgym.messages import Message
 from agentgym.tools import Tool
 from agentgym.traces.importers.files import read_json, sidecar
+from agentgym.traces.importers.json_values import written
 from agentgym.traces.importers.reading import Log, Place, read_each
 from agentgym.traces.importers.record import Record, RejectedLine
 from agentgym.traces.importers.shapes import NotAConversation, plain_tags
@@ -81,13 +82,17 @@ def read_tools(declarations: Any) -> tuple[Tool, ...]:
     """The tools of a list of declarations in OpenAI's form. Raises InvalidInput for one that is none."""
     if not isinstance(declarations, list):
         raise InvalidInput(f"Tools are declared as a list of functions; got {type(declarations).__name__}. Use OpenAI's form.")
-    return tuple(_tool(orjson.dumps(declaration)) for declaration in declarations)
+    try:
+        return tuple(_tool(orjson.dumps(declaration)) for declaration in declarations)
+    except TypeError as error:
+        raise InvalidInput(f"A tool declaration must be JSON that every parser reads; {error}. Nest it less.") from error
 
 
 @lru_cache(maxsize=4096)
 def _tool(declaration: bytes) -> Tool:
     """One object for equal declarations, so that a million conversations share their tools."""
     raw = orjson.loads(declaration)
+    written(raw)
     if not isinstance(raw, dict):
         raise InvalidInput(f"A tool declaration needs a function with a name; got {raw!r}. Use OpenAI's form.")
     try:

@@ -7,7 +7,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from pydantic import AfterValidator, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 
@@ -15,7 +14,7 @@ from agentgym.errors import InvalidInput
 from agentgym.traces.importers.chat import read_chat
 from agentgym.traces.importers.csv_rows import CSV_SUFFIXES, read_csv
 from agentgym.traces.importers.files import JSON_SUFFIXES, SourceFile, begins_as_json, file_bytes, log_files, source_file
-from agentgym.traces.importers.json_values import Value, read_values
+from agentgym.traces.importers.json_values import Value, read_values, written
 from agentgym.traces.importers.langfuse import looks_like_langfuse, read_langfuse
 from agentgym.traces.importers.mapping_file import require_mapping_file
 from agentgym.traces.importers.mlflow_traces import looks_like_mlflow, read_mlflow
@@ -243,7 +242,7 @@ def _writable(record: Record | RejectedLine) -> Record | RejectedLine:
     if isinstance(record, RejectedLine):
         return record
     try:
-        return replace(record, json_bytes=len(orjson.dumps(record.fields, default=str)))
+        return replace(record, json_bytes=written(record.fields))
     except TypeError as error:
         return record.rejected(f"A conversation must be JSON that every parser reads; {error}.")
 

@@ -17,6 +17,7 @@ from agentgym.traces.importers.files import open_log
 CHUNK_CHARACTERS = 1 << 20
 # Longer than any conversation, so that a file that is no log cannot fill the memory.
 MAX_VALUE_CHARACTERS = 1 << 26
+_ROOM = 254 - 64
 CONVERT = "Convert it: `iconv -f ENCODING -t UTF-8`."
 _DATABASE = "an SQLite database"
 _OTHER_FORMATS = {
@@ -202,7 +203,7 @@ class _Numbers:
         A number of the conversation's own that is not finite is left to validation, which knows what it means.
         """
         try:
-            orjson.dumps(value)
+            written(value)
         except TypeError as error:
             return Malformed(line=line, problem=f"A conversation must be JSON that every parser reads; {error}.")
         if not self.has_non_finite:
@@ -211,6 +212,16 @@ class _Numbers:
         nested = value.items() if isinstance(value, dict) else ()
         path = next((found for key, item in nested if not isinstance(item, float) for found in _non_finite(item, key)), None)
         return Malformed(line=line, problem=f"Numbers must be finite; {path} is not.") if path else Value(line=line, value=value)
+
+
+def written(value: Any) -> int:
+    """How many bytes the value has as JSON. Raises TypeError for what is none, or nests deeper than 64 levels.
+
+    Writers end at 254 levels, other readers at 200, checkers of schemas far before: what only just passes here would break behind.
+    """
+    for _ in range(_ROOM):
+        value = [value]
+    return len(orjson.dumps(value, default=str)) - 2 * _ROOM
 
 
 def _non_finite(value: Any, path: str) -> Iterator[str]:
