@@ -49,7 +49,10 @@ class Tool(BaseModel):
     def violations(self, arguments: dict[str, JsonValue]) -> list[str]:
         """What is wrong with these arguments, one sentence each; empty when the schema accepts them."""
         validator = _validator(orjson.dumps(self.parameters))
-        errors = sorted(validator.iter_errors(arguments), key=lambda error: list(map(str, error.path)))
+        try:
+            errors = sorted(validator.iter_errors(arguments), key=lambda error: list(map(str, error.path)))
+        except RecursionError:
+            return [f"{self.name}: its schema refers to itself without end"]
         return [f"{'.'.join(map(str, error.path)) or self.name}: {error.message}" for error in errors]
 
     @classmethod

@@ -80,3 +80,8 @@ def test_a_declaration_without_a_name_is_refused(declaration):
 def test_parameters_that_are_no_json_schema_are_refused(parameters):
     with pytest.raises(InvalidInput, match="must be a JSON Schema; those of 'search_kb' are not"):
         Tool.from_openai({"name": "search_kb", "parameters": parameters})
+
+
+def test_a_schema_that_refers_to_itself_without_end_accepts_nothing() -> None:
+    tool = Tool(name="find", parameters={"$ref": "#"})
+    assert tool.violations({"a": 1}) == ["find: its schema refers to itself without end"]
