@@ -64,11 +64,6 @@ class _Batch:
         self.count, self.decisions = len(fields["dense"]), len(options)
 
 
-def _scores(table: Table, batch: _Batch) -> NDArray[np.float64]:
-    bags = np.add.reduceat(table[batch.cells], batch.offsets)
-    return np.bincount(batch.link_options, weights=bags[batch.link_bags], minlength=batch.count).astype(np.float64, copy=False)
-
-
 def _said(table: Table, batch: _Batch, voices: int) -> NDArray[np.float64]:
     bags = np.add.reduceat(table[batch.cells], batch.offsets)[batch.link_bags]
     places = batch.link_options * voices + (batch.voices[batch.link_bags] if voices > 1 else 0)
@@ -79,7 +74,7 @@ def _said(table: Table, batch: _Batch, voices: int) -> NDArray[np.float64]:
 def _gradient(table: Table, options: Sequence[Options], switch: int, rest_weight: float) -> NDArray[np.float64]:
     """Of the mean loss (`fitting._loss`), by cell, shape (cells,)."""
     batch = _Batch(options)
-    scores = _scores(table, batch)
+    scores = _said(table, batch, voices=1)[:, 0]
     weights = np.exp(scores - np.maximum.reduceat(scores, np.flatnonzero(np.diff(batch.segments, prepend=-1)))[batch.segments])
     errors = weights / np.bincount(batch.segments, weights=weights)[batch.segments]
     errors[batch.chosen] -= 1

@@ -54,7 +54,7 @@ def are_about_the_same(trace: Trace, other: Trace) -> bool:
     """Whether one customer wants the same in both: their words are alike (Jaccard)."""
     if trace.cluster_id != other.cluster_id:
         return False
-    left, right = _customer_words(trace), _customer_words(other)
+    left, right = customer_words(trace), customer_words(other)
     return len(left & right) >= SAME_SITUATION * len(left | right)
 
 
@@ -100,5 +100,6 @@ def _is_model(trace: Trace) -> bool:
     return trace.outcome not in (Outcome.UNRESOLVED, Outcome.ABANDONED)
 
 
-def _customer_words(trace: Trace) -> frozenset[str]:
+def customer_words(trace: Trace) -> frozenset[str]:
+    """All words the customer says, without regard to case."""
     return frozenset(_WORD.findall(" ".join(message.content for message in trace.messages if message.role == "user").casefold()))

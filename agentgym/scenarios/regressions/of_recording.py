@@ -15,7 +15,7 @@ from agentgym.environments.play import play_episode
 from agentgym.episode import Outcome, Policy, Trajectory
 from agentgym.errors import InsufficientData, InvalidInput
 from agentgym.messages import Message
-from agentgym.scenarios.fidelity.whole import are_about_the_same
+from agentgym.scenarios.fidelity.whole import are_about_the_same, customer_words
 from agentgym.scenarios.from_traces import RECORDED, RecordedScenario, recorded_case
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.regressions.delta_debugging import MOST_TESTS, ddmin
@@ -70,13 +70,9 @@ def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests:
 
 def _asks_for(failed: Trace, other: Trace) -> bool:
     """Whether all that the calls of the other conversation take from the customer's words was said in the failed one too."""
-    said, told = _customers_words(failed), _customers_words(other)
+    said, told = customer_words(failed), customer_words(other)
     given = {word for call, _ in answered_calls(other.messages) for word in _words(call.arguments)}
     return given & told <= said
-
-
-def _customers_words(trace: Trace) -> frozenset[str]:
-    return _words([message.content for message in trace.messages if message.role == "user"])
 
 
 def _words(value: JsonValue) -> frozenset[str]:

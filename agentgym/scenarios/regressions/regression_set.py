@@ -122,17 +122,20 @@ class RegressionSet:
     def _holding(self, connection: Connection, conversations: Collection[str]) -> dict[str, RegressionEntry]:
         """The latest entry of each case that was made of one of these and is not forgotten, by id."""
         last = {entry.regression_id: entry for entry in self._entries(connection)}
-        rows = connection.execute(_cases.select().where(_cases.c.agent == self.agent)).all()
-        kept = {row.regression_id: Regression.model_validate_json(row.content).conversations for row in rows}
+        kept = {name: Regression.model_validate_json(content).conversations for name, content in self._contents(connection).items()}
         asked = frozenset(conversations)
         return {name: entry for name, entry in last.items() if entry.change != "forgotten" and kept.get(name, frozenset()) & asked}
 
     def _standing(self, connection: Connection) -> dict[str, Regression]:
         """The cases in the set, by id."""
         last = {entry.regression_id: entry for entry in self._entries(connection)}
-        rows = connection.execute(_cases.select().where(_cases.c.agent == self.agent)).all()
-        contents = {row.regression_id: row.content for row in rows}
+        contents = self._contents(connection)
         return {name: _read(contents.get(name), entry) for name, entry in last.items() if entry.change == "added"}
+
+    def _contents(self, connection: Connection) -> dict[str, str]:
+        """What is kept of the cases, removed ones too, by id."""
+        rows = connection.execute(_cases.select().where(_cases.c.agent == self.agent)).all()
+        return {row.regression_id: row.content for row in rows}
 
     def _entries(self, connection: Connection) -> tuple[RegressionEntry, ...]:
         query = _history.select().where(_history.c.agent == self.agent).order_by(_history.c.sequence)
