@@ -91,10 +91,11 @@ def leaks(trace: Trace, profile: CustomerProfile, messages: Sequence[Message]) -
     the agent had not said it yet."""
     results = [message for message in (*trace.messages, *messages) if message.role == "tool"]
     told = dict.fromkeys(canonical(value) for message in results for _, value in leaves(result_of(message)) if is_telling(value))
-    own = " ".join(saying.text for saying in _sayings(profile) if not saying.needs)
+    own = " ".join(saying.text for saying in _sayings(profile))
+    only_heard = {need for saying in _sayings(profile) for need in saying.needs}
     agreed = " ".join(canonical(fact.value) for fact in profile.facts if fact.turn is None)
     known = Words(text=f"{own} {agreed}", today=today_of(trace), read=read_values)
-    suspicious = [value for value in told if not known.says(value) and not known.resembles(value)]
+    suspicious = [value for value in told if value in only_heard or not (known.says(value) or known.resembles(value))]
     heard = ""
     for message in messages:
         if message.role == "assistant":

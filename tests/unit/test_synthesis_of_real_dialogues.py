@@ -7,6 +7,7 @@ import pytest
 
 from agentgym.errors import InsufficientData
 from agentgym.evaluation.floors import AlwaysTalk
+from agentgym.scenarios.customers import evenly
 from agentgym.scenarios.edge_cases.making import make_edge_cases
 from agentgym.scenarios.from_traces import make_recorded_pack
 from agentgym.scenarios.regressions.of_recording import regression_of_failure, regression_of_version
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"real dialogue
 
 
 def traces(name: str, format: TraceFormat, count: int) -> list[Trace]:
-    return [item for item in import_traces(SHARED_DATA / name, format) if isinstance(item, Trace)][:count]
+    """So many of the log's conversations, spread over it: those that follow each other are about the same."""
+    return list(evenly([item for item in import_traces(SHARED_DATA / name, format) if isinstance(item, Trace)], count))
 
 
 SGD, TAU = ("sgd/train", "sgd"), ("tau_bench/airline/gpt-4o-airline.json.gz", "openai")
@@ -37,18 +39,18 @@ def test_sgd_has_edge_cases_of_every_kind_that_needs_no_model() -> None:
 def test_most_copies_of_real_dialogues_hold_together() -> None:
     for name, format in (SGD, TAU):
         made = augment_training_part(traces(name, format, 40), AugmentationConfig())
-        assert len(made.copies) > 0.8 * made.trained_on
+        assert len(made.copies) > 0.9 * made.trained_on
 
 
 def test_every_failure_of_a_policy_that_only_talks_becomes_a_shorter_case() -> None:
-    for trace in traces(*SGD, 8):
+    for trace in (trace for trace in traces(*SGD, 10) if trace.outcome == "resolved"):
         regression = regression_of_version(trace, AlwaysTalk(), name="talk")
         assert regression.is_minimal
         assert regression.messages_after < regression.messages_before / 2
 
 
 def test_a_failed_trial_is_shown_right_by_another_of_its_task() -> None:
-    runs = traces(*TAU, 60)
+    runs = traces(*TAU, 200)
     made = []
     for run in runs:
         if run.outcome == "unresolved":

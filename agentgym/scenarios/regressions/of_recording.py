@@ -48,14 +48,15 @@ def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests:
     """What is left of the conversation that shows what was right where this one failed: the first call it lacks, and all that call needs.
 
     traces: the log, in which a conversation of the same customer is looked for that went well and was about the same: what its calls take
-    from the customer's words was said in the failed one too. Of several it is the one that agrees longest.
+    from the customer's words, up to the one that the failed conversation lacks, was said there too. Of several it is the one that agrees
+    longest.
     Raises InvalidInput for a conversation that did not fail, InsufficientData when nothing shows what would have been right.
     """
     if failed.outcome not in _FAILED:
         raise InvalidInput(f"A regression case is a failure; {failed.conversation_id!r} is not known to have failed. Choose one that did.")
     made = {call_key(call) for call, answer in answered_calls(failed.messages) if answer is not None and not answer.is_error}
     good = [trace for trace in traces if trace.outcome not in (*_FAILED, None) and are_about_the_same(trace, failed)]
-    candidates = [trace for trace in good if _asks_for(failed, trace)]
+    candidates = [trace for trace in good if _asks_for(failed, trace, made)]
     trials = [_Trial(trace, lambda shorter: _first_lacking(shorter, made)) for trace in candidates]
     trials = [trial for trial in trials if trial.failed_at is not None and trial.is_sound(trial.trace)]
     if not trials:
@@ -68,11 +69,19 @@ def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests:
     return _minimised(best, source=failed, found_in=failed.agent_version or "the recorded agent", most_tests=most_tests)
 
 
-def _asks_for(failed: Trace, other: Trace) -> bool:
-    """Whether all that the calls of the other conversation take from the customer's words was said in the failed one too."""
+def _asks_for(failed: Trace, other: Trace, made: set[str]) -> bool:
+    """Whether all that the calls of the other conversation take from the customer's words was said in the failed one too; made: as there.
+
+    Calls after the first one that the failed conversation lacks do not count: it need not have come to them.
+    """
     said, told = customer_words(failed), customer_words(other)
-    given = {word for call, _ in answered_calls(other.messages) for word in _words(call.arguments)}
-    return given & told <= said
+    lacking = _first_lacking(other, made)
+    for call, _ in answered_calls(other.messages):
+        if not _words(call.arguments) & told <= said:
+            return False
+        if call_key(call) == lacking:
+            break
+    return True
 
 
 def _words(value: JsonValue) -> frozenset[str]:

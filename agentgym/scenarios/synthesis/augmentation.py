@@ -22,6 +22,8 @@ from agentgym.traces.snapshot import SplitConfig, held_out_part
 from agentgym.traces.trace import Trace
 
 _UNKNOWN_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+# A copy that is not kept is drawn again: short conversations without names often come out nearly as they were.
+_DRAWS = 4
 
 
 class AugmentationConfig(BaseModel):
@@ -63,16 +65,20 @@ def augment_training_part(traces: Sequence[Trace], config: AugmentationConfig, *
     distinct, dropped, copies = Distinct(traces), Counter[str](), []
     for trace in train:
         for number in range(1, _copies_of(trace, config) + 1):
-            copy = augmented(trace, config, number=number)
-            reason = why_not(trace, copy) or ("It nearly repeats another conversation." if not distinct.add(copy) else "")
-            dropped.update([reason] if reason else [])
-            copies += [] if reason else [copy]
+            for draw in range(_DRAWS):
+                copy = augmented(trace, config, number=number, draw=draw)
+                reason = why_not(trace, copy) or ("It nearly repeats another conversation." if not distinct.add(copy) else "")
+                if not reason:
+                    copies.append(copy)
+                    break
+            else:
+                dropped[reason] += 1
     return Augmented(copies=tuple(copies), trained_on=len(train), held_out=len(traces) - len(train), dropped=dict(dropped))
 
 
-def augmented(trace: Trace, config: AugmentationConfig, *, number: int = 1) -> Trace:
-    """One copy, told from others by its number."""
-    rng = np.random.default_rng([config.seed, number, _number(trace.conversation_id)])
+def augmented(trace: Trace, config: AugmentationConfig, *, number: int = 1, draw: int = 0) -> Trace:
+    """One copy, told from others by its number.   draw: which of several attempts at it."""
+    rng = np.random.default_rng([config.seed, number, draw, _number(trace.conversation_id)])
     renamed = rename_entities(trace, rng) if config.entities else trace
     values = {plain(str(value)) for message in renamed.messages for call in message.tool_calls for _, value in leaves(call.arguments)}
     keeps = _keeps(values - {""}, renamed)
