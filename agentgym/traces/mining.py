@@ -18,17 +18,30 @@ CLOSED_DISTINCT_VALUES = 8
 CLOSED_EACH_SEEN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class ToolEvidence:
+    """As much of a conversation as tells of tools: what it declares, and the messages with calls of what it does not declare."""
+
+    conversation_id: str
+    tools: tuple[Tool, ...]
+    messages: tuple[Message, ...]
+
+
 class ToolMiner:
     """Watches traces go by and tells the tools in them: the declared ones, and those inferred from calls that no declaration covers."""
 
     def __init__(self) -> None:
         self._declared: dict[str, Tool] = {}
         self._shapes: dict[str, _Shape] = {}
+        # Most conversations of a log share one tuple.
+        self._last: tuple[Tool, ...] = ()
 
-    def observe(self, trace: Trace) -> None:
+    def observe(self, trace: Trace | ToolEvidence) -> None:
         """Raises InvalidInput when a tool is declared with other parameters than before."""
-        for tool in trace.tools:
-            self._declare(tool, trace)
+        if trace.tools is not self._last:
+            for tool in trace.tools:
+                self._declare(tool, trace.conversation_id)
+            self._last = trace.tools
         for call, answer in answered_calls(trace.messages):
             if call.name not in self._declared:
                 self._shapes.setdefault(call.name, _Shape()).observe(call.arguments, is_sound=answer is None or not answer.is_error)
@@ -39,11 +52,11 @@ class ToolMiner:
         inferred = {name: shape for name, shape in sorted(self._shapes.items()) if name not in self._declared}
         return (*self._declared.values(), *(Tool(name=name, parameters=shape.parameters()) for name, shape in inferred.items()))
 
-    def _declare(self, tool: Tool, trace: Trace) -> None:
+    def _declare(self, tool: Tool, conversation_id: str) -> None:
         known = self._declared.setdefault(tool.name, tool)
         if known is not tool and known.parameters != tool.parameters:
             raise InvalidInput(
-                f"A tool has one schema in a log; {tool.name!r} is declared with another one in conversation {trace.conversation_id!r}. "
+                f"A tool has one schema in a log; {tool.name!r} is declared with another one in conversation {conversation_id!r}. "
                 "Give the tools different names, or import the conversations apart."
             )
 

@@ -30,6 +30,7 @@ Signature = NDArray[np.uint32]
 _WORD = re.compile(r"[\w@](?:[\w@.,+'’-]*[\w@])?")
 _VALUE = re.compile(r"[\d@]")
 _MASK = zlib.crc32(b"\0value")
+_ROLES = ("user", "assistant")
 
 
 def _odd(*shape: int) -> NDArray[np.uint64]:
@@ -99,34 +100,40 @@ def similarity(signatures: NDArray[np.uint32], signature: Signature) -> NDArray[
 def _hashed_words(trace: Trace, masks_values: bool) -> list[int]:
     hashed: list[int] = []
     calls = (call for message in trace.messages if masks_values for call in message.tool_calls)
-    given = {word for call in calls for word in _words_in(call.arguments)}
+    given = [word for call in calls for word in _words_in(call.arguments) if not _VALUE.search(word)]
+    known = {role: _hashes[role, masks_values].__getitem__ for role in _ROLES}
+    masked = {role: frozenset(map(known[role], given)) for role in _ROLES}
     for message in trace.messages:
-        if message.role in ("user", "assistant") and message.content:
-            known = _hashes[message.role, masks_values]
-            hashed += [_MASK if word in given else known[word] for word in _WORD.findall(message.content.lower())]
+        role = message.role
+        if role in known and message.content:
+            words = list(map(known[role], message.content.lower().split()))
+            hashed += words if masked[role].isdisjoint(words) else (_MASK if word in masked[role] else word for word in words)
     return hashed
 
 
 class _Hashes(dict[str, int]):
-    """Numbers of the words that one side says; values that are masked are alike. The words of a log are few, each often said."""
+    """Numbers of the words that one side says, as they stand between spaces; signs around them do not count, and values that are masked are
+    alike. The words of a log are few, each often said.
+    """
 
     def __init__(self, speaker: str, masks_values: bool) -> None:
         self._speaker, self._masks_values = zlib.crc32(speaker.encode()), masks_values
 
-    def __missing__(self, word: str) -> int:
+    def __missing__(self, written: str) -> int:
         if len(self) >= _REMEMBERED_WORDS:
             self.clear()
-        is_masked = self._masks_values and _VALUE.search(word)
-        self[word] = number = _MASK if is_masked else zlib.crc32(word.encode(errors="surrogatepass"), self._speaker)
+        is_masked = self._masks_values and _VALUE.search(written)
+        word = " ".join(_WORD.findall(written))
+        self[written] = number = _MASK if is_masked else zlib.crc32(word.encode(errors="surrogatepass"), self._speaker)
         return number
 
 
-_hashes = {(speaker, masks): _Hashes(speaker, masks) for speaker in ("user", "assistant") for masks in (True, False)}
+_hashes = {(speaker, masks): _Hashes(speaker, masks) for speaker in _ROLES for masks in (True, False)}
 
 
 def _words_in(value: JsonValue) -> Iterator[str]:
     if isinstance(value, str):
-        yield from _WORD.findall(value.lower())
+        yield from value.lower().split()
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _words_in(item)

@@ -402,12 +402,18 @@ def _possible_rows(text: str) -> int:
         rows |= _SECRET_ROW | _PRIVATE_KEY_ROW
     if "bearer" in folded:
         rows |= _BEARER_ROW
-    digits = sum(map(len, _DIGITS.findall(text)))
+    digits = _count_digits(text)
     if digits:
         rows |= _rows_with_digits(text, folded, digits)
     # A lone hint is enough for a token, whose own form needs none of them.
     has_token = (rows or digits) and ("-" in text or "_" in text or "I" in text or "x" in text or "J" in text) and _TOKEN_HINT.search(text)
     return rows | _TOKEN_ROW if has_token else rows
+
+
+def _count_digits(text: str) -> int:
+    if text.isascii():
+        return len(text) - len(text.encode().translate(None, b"0123456789"))
+    return len(_digits(text))
 
 
 def _rows_with_digits(text: str, folded: str, digits: int) -> int:
@@ -421,19 +427,8 @@ def _rows_with_digits(text: str, folded: str, digits: int) -> int:
 
 _CALL_HINT = re.compile("phone|mobile|cell|whatsapp|fax|tel|call|reach|text|ring")
 # What each row's values, or the words before them, begin with.
-_BEGINNINGS = (
-    r"\w",
-    "-",
-    "A-Za-z",
-    "Bb",
-    "A-Za-z\u017f\u212a",
-    "A-Za-z\u017f\u212a",
-    r"\d",
-    r"\d",
-    "A-Za-z\u017f\u212a",
-    r"\d+(",
-    r"\dA-ZÄÖÜ",
-)
+_CASELESS = "A-Za-z\u017f\u212a"
+_BEGINNINGS = (r"\w", "-", "A-Za-z", "Bb", _CASELESS, _CASELESS, r"\d", r"\d", _CASELESS, r"\d+(", r"\dA-ZÄÖÜ")
 _GROUP = re.compile(r"(\(\?P[<=]|\(\?\()(\w+)")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agentgym.messages import Message
 from agentgym.tools import Tool
 from agentgym.traces.importers import Record, RejectedLine
-from agentgym.traces.mining import answered_calls
+from agentgym.traces.mining import ToolEvidence, answered_calls
 from agentgym.traces.near_duplicates import signature_of
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.rows import MOST_TOKENS, rows_of
@@ -119,7 +119,7 @@ def _undeclared(trace: Trace) -> tuple[Message, ...]:
     return tuple(found)
 
 
-def observed(prepared: Prepared, row: int, tools: tuple[Tool, ...]) -> Trace:
-    """As much of a row's conversation as tells of tools: what it declares, and what it calls without declaring it."""
+def evidence(prepared: Prepared, row: int, tools: tuple[Tool, ...]) -> ToolEvidence:
+    """What a row's conversation tells of tools.   tools: that it declares."""
     _, _, conversation_id = prepared.conversations[prepared.numbers[row]]
-    return Trace.model_construct(conversation_id=str(conversation_id), tools=tools, messages=prepared.undeclared.get(row, ()))
+    return ToolEvidence(str(conversation_id), tools, prepared.undeclared.get(row, ()))

@@ -10,7 +10,7 @@ keys of JSON objects; what the tools themselves declare.
 
 import hmac
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -89,7 +89,7 @@ class Redactor:
             if self.counts.total() == before:
                 break
             texts.rewrite(conversation.rewritten_text)
-        return replace(record, fields=texts.restored(fields, ""))
+        return replace(record, fields=texts.rewritten())
 
     def redact_rejected(self, line: RejectedLine) -> RejectedLine:
         """A line that holds no conversation, whose reasons may repeat some of it."""
@@ -191,43 +191,52 @@ class _Conversation:
 
 
 class _Texts:
-    """The texts of a JSON value, and its numbers that are long enough for personal data, each once with the name of its field."""
+    """A copy of a JSON value, whose texts and whose numbers that are long enough for personal data can be rewritten.
+
+    Each is looked at once with the name of its field, wherever it stands.
+    """
 
     def __init__(self, value: Any) -> None:
-        self._times: Counter[tuple[str | int, str]] = Counter()
-        self._gather(value, "")
-        self._now = {key: str(key[0]) for key in self._times}
+        self._places: dict[tuple[str | int, str], list[tuple[Any, Any]]] = defaultdict(list)
+        self._copy = self._copied(value, "")
+        self._now = {key: str(key[0]) for key in self._places}
 
     def rewrite(self, change: Callable[[str, str, int], str]) -> None:
         """change: from a text, the name of its field, and how often it stands there."""
         for key, text in self._now.items():
-            is_named = isinstance(key[0], str) or is_told_of_numbers(key[1])
-            changed = change(text, key[1] if is_named else "", self._times[key])
+            value, name = key
+            is_text = isinstance(value, str)
+            changed = change(text, name if is_text or is_told_of_numbers(name) else "", len(self._places[key]))
             # A number stays one.
-            if changed is not text and (isinstance(key[0], str) or changed.isdecimal()):
+            if changed is not text and (is_text or changed.isdecimal()):
                 self._now[key] = changed
 
-    def restored(self, value: Any, name: str) -> Any:
-        """The value with the texts as they are now."""
-        if isinstance(value, str):
-            return self._now[value, name]
-        if isinstance(value, list):
-            return [self.restored(item, name) for item in value]
-        if isinstance(value, dict):
-            return {key: self.restored(item, str(key)) for key, item in value.items()}
-        return int(self._now[value, name]) if _is_number(value) else value
+    def rewritten(self) -> Any:
+        """The copy with the texts as they are now."""
+        for key, text in self._now.items():
+            value = key[0]
+            if text != str(value):
+                for container, place in self._places[key]:
+                    container[place] = text if isinstance(value, str) else int(text)
+        return self._copy
 
-    def _gather(self, value: Any, name: str) -> None:
-        if isinstance(value, str):
-            self._times[value, name] += 1
+    def _copied(self, value: Any, name: str) -> Any:
+        """The value, copied as far as it can hold texts; name: of the field it stands in."""
+        if isinstance(value, dict):
+            copy: Any = dict(value)
+            items: Iterable[tuple[Any, Any]] = value.items()
         elif isinstance(value, list):
-            for item in value:
-                self._gather(item, name)
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                self._gather(item, str(key))
-        elif _is_number(value):
-            self._times[value, name] += 1
+            copy, items = list(value), enumerate(value)
+        else:
+            return value
+        is_list = isinstance(value, list)
+        for place, item in items:
+            field = name if is_list else str(place)
+            if isinstance(item, str) or _is_number(item):
+                self._places[item, field].append((copy, place))
+            elif isinstance(item, dict | list):
+                copy[place] = self._copied(item, field)
+        return copy
 
 
 def _put_in(text: str, replacements: Sequence[tuple[int, int, str]]) -> str:

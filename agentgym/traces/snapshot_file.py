@@ -15,7 +15,7 @@ from agentgym.errors import InsufficientData, InvalidInput, Unavailable
 from agentgym.tools import Tool
 from agentgym.traces.balance import ClassCensus, SplitBalance
 from agentgym.traces.importers import SourceFile
-from agentgym.traces.mining import ToolMiner
+from agentgym.traces.mining import ToolEvidence, ToolMiner
 from agentgym.traces.rows import SCHEMA, with_tools
 from agentgym.traces.trace import Trace
 
@@ -75,12 +75,15 @@ class SnapshotFile:
         """What is added from now on is held out."""
         self._held_out = set()
 
-    def add(self, rows: pa.Table, observed: Iterable[Trace]) -> None:
+    def add(self, rows: pa.Table, observed: Iterable[Trace | ToolEvidence]) -> None:
         """Rows without tools, and of each what tells of its tools. Raises InvalidInput when a tool is declared with another schema."""
-        positions = []
+        positions = list[list[int] | None]()
+        last: tuple[Tool, ...] = ()
         for trace in observed:
             self.miner.observe(trace)
-            positions.append([self._positions.setdefault(tool.name, len(self._positions)) for tool in trace.tools] or None)
+            if trace.tools is not last or not positions:
+                last, at = trace.tools, [self._positions.setdefault(tool.name, len(self._positions)) for tool in trace.tools]
+            positions.append(at or None)
         self._count(rows)
         self._waiting.append(with_tools(rows, positions))
         self._write(at_least=ROWS_IN_A_GROUP)

@@ -82,13 +82,30 @@ def flat_batch(records: Sequence[Record], messages: Sequence[Sequence[Message]] 
     )
 
 
+def joined(batches: Sequence[FlatBatch]) -> FlatBatch:
+    """Batches one after another as one; rows count on."""
+    columns: dict[str, dict[str, list[Any]]] = {name: {column: [] for column in names} for name, names in COLUMNS.items()}
+    begin = 0
+    for batch in batches:
+        for name, table in columns.items():
+            for column, values in table.items():
+                more = batch.columns[name][column]
+                values += [row + begin for row in more] if column == "row" and begin else more
+        begin += len(batch.places)
+    return FlatBatch(
+        columns=columns,
+        places=[place for batch in batches for place in batch.places],
+        contents=[content for batch in batches for content in batch.contents],
+    )
+
+
 def tables_of(flat: FlatBatch, memory: Memory) -> dict[str, pd.DataFrame]:
     """The tables with what was seen of each conversation before; the batch is added to the memory."""
     identities = flat.columns["conversations"]["conversation_id"]
-    named = list(zip(flat.places, identities, flat.contents, strict=True))
+    names = [identity or place for identity, place in zip(identities, flat.places, strict=True)]
     seen = {
-        "used_at": [memory.used_at(identity, place) if identity else None for place, identity, _ in named],
-        "copy_of": [memory.copy_of(content, identity or place) if content else None for place, identity, content in named],
+        "used_at": memory.used_at(list(zip(identities, flat.places, strict=True))),
+        "copy_of": memory.copy_of(list(zip(flat.contents, names, strict=True))),
     }
     columns = {**flat.columns, "conversations": {**flat.columns["conversations"], **seen}}
     return {name: pd.DataFrame(columns[name], columns=list(COLUMNS[name])) for name in COLUMNS}

@@ -1,7 +1,9 @@
 """Which conversations of a log can be trusted: the rest is quarantined, each with its reasons, and the log goes on without them."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,25 +11,26 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from agentgym.errors import InsufficientData, InvalidInput
-from agentgym.tools import Tool
-from agentgym.traces.crew import prepared_batches
+from agentgym.traces.crew import Tools, prepared_batches
 from agentgym.traces.drawing import drawn
-from agentgym.traces.importers import Record, RejectedLine, TraceFormat, read_records
+from agentgym.traces.importers import RejectedLine, TraceFormat, read_records
 from agentgym.traces.memory import Memory
-from agentgym.traces.mining import ToolMiner
+from agentgym.traces.mining import ToolEvidence, ToolMiner
 from agentgym.traces.near_duplicates import NearDuplicates
-from agentgym.traces.preparation import Item, Prepared, batches, observed
+from agentgym.traces.preparation import Item, Prepared, batches, evidence
 from agentgym.traces.quarantine import Quarantine, quarantined
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.rows import traces_of
-from agentgym.traces.tables import tables_of
+from agentgym.traces.tables import FlatBatch, joined, tables_of
 from agentgym.traces.trace import Trace
 
 if TYPE_CHECKING:
-    from agentgym.traces.expectations import Finding
+    pass
 
 MAX_QUARANTINED_SHARE = 0.2
 BATCH_CONVERSATIONS = 2_000
+# Great Expectations takes hardly longer for so many than for a few.
+JUDGED_CONVERSATIONS = 8_000
 
 
 class ValidationReport(BaseModel):
@@ -78,7 +81,7 @@ class Accepted:
     """Conversations of a batch that keep every rule. rows: without tools.   observed: of each row, as much as tells of its tools."""
 
     rows: pa.Table
-    observed: Sequence[Trace]
+    observed: Sequence[ToolEvidence]
 
     def traces(self) -> Iterator[Trace]:
         return traces_of(self.rows, [trace.tools for trace in self.observed])
@@ -147,9 +150,16 @@ class Validation:
         on_progress: told how many conversations were read so far, after each batch.
         """
         cut = batches(self._remaining(), conversations=BATCH_CONVERSATIONS)
-        for items, prepared in prepared_batches(cut, self._redactor, processes=self._processes):
-            yield self._judged(prepared, [item.tools for item in items if isinstance(item, Record)])
-            on_progress(self._read)
+        waiting, read, count = list[tuple[Tools, Prepared]](), 0, 0
+        for tools, prepared in prepared_batches(cut, self._redactor, processes=self._processes):
+            waiting.append((tools, prepared))
+            count += len(prepared.conversations)
+            read += len(prepared.conversations) + len(prepared.unreadable)
+            on_progress(read)
+            if count >= JUDGED_CONVERSATIONS:
+                yield from self._judged(waiting)
+                waiting, count = [], 0
+        yield from self._judged(waiting)
 
     def report(self) -> ValidationReport:
         return ValidationReport(
@@ -188,27 +198,35 @@ class Validation:
         self._forgotten += is_left_out
         return is_left_out
 
-    def _judged(self, prepared: Prepared, tools: Sequence[tuple[Tool, ...]]) -> Accepted:
-        """tools: of each conversation in the batch."""
+    def _judged(self, batches: Sequence[tuple[Tools, Prepared]]) -> Iterator[Accepted]:
+        found = self._findings([prepared.flat for _, prepared in batches])
+        for (tools, prepared), findings in zip(batches, found, strict=True):
+            yield self._sorted_out(prepared, tools, findings)
+
+    def _sorted_out(self, prepared: Prepared, tools: Tools, findings: Mapping[int, Sequence[str]]) -> Accepted:
+        """findings: the rules that a conversation breaks, by its number in the batch."""
         self.quarantine.extend(line for line in prepared.unreadable if not self._is_left_out(line.conversation_id))
         # An id that says who somebody is was redacted since, and may be known as forgotten in that form alone.
         left_out = {number for number, (_, _, named) in enumerate(prepared.conversations) if self._is_left_out(named)}
-        reasons = self._reasons(prepared)
+        reasons = {**prepared.faults, **findings}
         self.quarantine.extend(prepared.rejected(number, *reasons[number]) for number in sorted(reasons.keys() - left_out))
         rows = [row for row, number in enumerate(prepared.numbers) if number not in reasons and number not in left_out]
-        seen = [observed(prepared, row, tools[prepared.numbers[row]]) for row in rows]
+        seen = [evidence(prepared, row, tools[prepared.numbers[row]]) for row in rows]
         self._count(prepared, rows, seen)
         is_whole = len(rows) == len(prepared.numbers)
         return Accepted(rows=prepared.rows if is_whole else prepared.rows.take(pa.array(rows, pa.int64())), observed=seen)
 
-    def _reasons(self, prepared: Prepared) -> dict[int, Sequence[str]]:
-        """Why each conversation that is kept out is, by its number in the batch: the rules it breaks, else what its types are not."""
-        findings: dict[int, list[Finding]] = {}
-        for finding in self._inspection.inspect(tables_of(prepared.flat, self._memory)):
-            findings.setdefault(finding.row, []).append(finding)
-        return {**prepared.faults, **{number: [finding.reason for finding in found] for number, found in findings.items()}}
+    def _findings(self, batches: Sequence[FlatBatch]) -> list[dict[int, list[str]]]:
+        """Of each batch: by the number of a conversation, the rules it breaks."""
+        ends = list(accumulate(len(batch.places) for batch in batches))
+        found: list[dict[int, list[str]]] = [{} for _ in batches]
+        for finding in self._inspection.inspect(tables_of(joined(batches), self._memory)) if batches else ():
+            batch = bisect_right(ends, finding.row)
+            number = finding.row - (ends[batch] - len(batches[batch].places))
+            found[batch].setdefault(number, []).append(finding.reason)
+        return found
 
-    def _count(self, prepared: Prepared, rows: Sequence[int], seen: Sequence[Trace]) -> None:
+    def _count(self, prepared: Prepared, rows: Sequence[int], seen: Sequence[ToolEvidence]) -> None:
         for row, trace in zip(rows, seen, strict=True):
             self._miner.observe(trace)
             self._near_duplicates.observe_signature(prepared.signatures[row])

@@ -82,13 +82,22 @@ def test_it_is_the_snapshot_of_the_accepted_traces(tmp_path: Path) -> None:
 
 def test_batches_and_groups_of_rows_leave_no_trace_in_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, digests = write_log(tmp_path / "log.jsonl", 100), set()
-    for size in (7, 1000):
+    for size, judged in ((7, 1), (7, 20), (1000, 1000)):
         monkeypatch.setattr(validation, "BATCH_CONVERSATIONS", size)
-        digests.add(ingested(log, tmp_path / f"store {size}", processes=1).snapshot.digest)
+        monkeypatch.setattr(validation, "JUDGED_CONVERSATIONS", judged)
+        made = ingested(log, tmp_path / f"store {size} {judged}", processes=1)
+        digests.add((made.snapshot.digest, made.log.report.model_dump_json()))
     assert len(digests) == 1
 
 
-def test_a_log_is_read_no_further_than_a_batch_for_each_process(tmp_path: Path) -> None:
+def test_progress_is_told_after_each_batch_and_ends_with_all_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "BATCH_CONVERSATIONS", 40)
+    log, told = write_log(tmp_path / "log.jsonl", 100), list[int]()
+    ingested(log, tmp_path / "store", processes=2, on_progress=told.append)
+    assert told == [40, 80, 100]
+
+
+def test_a_log_is_read_no_further_than_two_batches_for_each_process(tmp_path: Path) -> None:
     log, read = write_log(tmp_path / "log.jsonl", 200), []
 
     def followed() -> Iterator[list[Item]]:
@@ -97,7 +106,7 @@ def test_a_log_is_read_no_further_than_a_batch_for_each_process(tmp_path: Path) 
             yield batch
 
     for number, _ in enumerate(prepared_batches(followed(), None, processes=2), 1):
-        assert len(read) <= number + 2
+        assert len(read) <= number + 4
     assert number == 20
 
 

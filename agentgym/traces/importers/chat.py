@@ -20,7 +20,8 @@ from agentgym.traces.importers.tau_bench import is_tau_bench_run, unwrap_tau_ben
 from agentgym.traces.importers.turns import paired, read_turn, read_turns
 from agentgym.traces.trace import Trace
 
-_OWN_FIELDS = frozenset(Trace.model_fields) - {"messages", "tools", "tags"}
+_FIELDS = frozenset(Trace.model_fields)
+_OWN_FIELDS = _FIELDS - {"messages", "tools", "tags"}
 _ALIASES = {"id": "conversation_id", "user_id": "customer_id"}
 
 
@@ -73,7 +74,7 @@ def _fields(log: Any) -> dict[str, Any]:
     for identifier in ("conversation_id", "customer_id"):
         if isinstance(fields.get(identifier), int):
             fields[identifier] = str(fields[identifier])
-    tags = plain_tags({key: value for key, value in named.items() if key not in Trace.model_fields})
+    tags = plain_tags({key: value for key, value in named.items() if key not in _FIELDS})
     tags |= log["tags"] if isinstance(log.get("tags"), dict) else {}
     return fields | {"messages": paired(read_turns(log["messages"])), "tags": tags}
 
@@ -83,9 +84,15 @@ def read_tools(declarations: Any) -> tuple[Tool, ...]:
     if not isinstance(declarations, list):
         raise InvalidInput(f"Tools are declared as a list of functions; got {type(declarations).__name__}. Use OpenAI's form.")
     try:
-        return tuple(_tool(orjson.dumps(declaration)) for declaration in declarations)
+        return _tools(orjson.dumps(declarations))
     except TypeError as error:
         raise InvalidInput(f"A tool declaration must be JSON that every parser reads; {error}. Nest it less.") from error
+
+
+@lru_cache(maxsize=1024)
+def _tools(declarations: bytes) -> tuple[Tool, ...]:
+    """One tuple for equal lists, as most conversations of a log declare the same."""
+    return tuple(_tool(orjson.dumps(declaration)) for declaration in orjson.loads(declarations))
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,14 +215,29 @@ class _Numbers:
         return Malformed(line=line, problem=f"Numbers must be finite; {path} is not.") if path else Value(line=line, value=value)
 
 
+class _Room(threading.local):
+    """Lists inside each other, one for each thread, that leave a value so much less depth than writers have."""
+
+    def __init__(self) -> None:
+        self.innermost: list[Any] = [None]
+        self.whole = self.innermost
+        for _ in range(_ROOM - 1):
+            self.whole = [self.whole]
+
+
+_room = _Room()
+
+
 def written(value: Any) -> int:
     """How many bytes the value has as JSON. Raises TypeError for what is none, or nests deeper than 64 levels.
 
     Writers end at 254 levels, other readers at 200, checkers of schemas far before: what only just passes here would break behind.
     """
-    for _ in range(_ROOM):
-        value = [value]
-    return len(orjson.dumps(value, default=str)) - 2 * _ROOM
+    _room.innermost[0] = value
+    try:
+        return len(orjson.dumps(_room.whole, default=str)) - 2 * _ROOM
+    finally:
+        _room.innermost[0] = None
 
 
 def _non_finite(value: Any, path: str) -> Iterator[str]:

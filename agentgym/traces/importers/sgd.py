@@ -111,4 +111,4 @@ def _ending(turns: list[Mapping[str, Any]]) -> dict[str, Any]:
     reports = [act for act in acts if act in ("NOTIFY_SUCCESS", "NOTIFY_FAILURE")]
     has_failed = bool(reports) and reports[-1] == "NOTIFY_FAILURE"
     request = "transactional" if reports else "informational"
-    return {"outcome": Outcome.UNRESOLVED if has_failed else Outcome.RESOLVED, "tags": {"request": request}}
+    return {"outcome": (Outcome.UNRESOLVED if has_failed else Outcome.RESOLVED).value, "tags": {"request": request}}

@@ -20,7 +20,7 @@ def unwrap_tau_bench_run(run: dict[str, Any]) -> dict[str, Any]:
         "conversation_id": f"task-{run['task_id']}/trial-{run['trial']}",
         "customer_id": f"task-{run['task_id']}",
         "messages": _without_end_marker(run["traj"]),
-        "outcome": Outcome.RESOLVED if run["reward"] == 1 else Outcome.UNRESOLVED,
+        "outcome": (Outcome.RESOLVED if run["reward"] == 1 else Outcome.UNRESOLVED).value,
         "started_at": SPOKEN_AT,
     }
 

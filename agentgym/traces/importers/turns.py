@@ -22,14 +22,18 @@ def read_turn(raw: Any, position: int) -> Turn:
     """The message at `position` in either form. Raises NotAConversation when it is none."""
     if not isinstance(raw, dict):
         raise NotAConversation(f"Every message must be an object; message {position} is {type(raw).__name__}.")
-    role = _ROLES.get(str(raw.get("role")), raw.get("role"))
-    turn: Turn = {"role": role, "content": words(raw.get("content"))}
+    get = raw.get
+    named, content = get("role"), get("content")
+    role = _ROLES.get(named, named) if isinstance(named, str) else named
+    if not isinstance(content, str):
+        content = words(content)
     if role == "tool":
-        return turn | {key: raw[key] for key in ("name", "tool_call_id") if raw.get(key)} | _result(raw, turn["content"], position)
-    calls = raw.get("tool_calls") or ([{"function": raw["function_call"]}] if raw.get("function_call") else [])
+        known = {key: raw[key] for key in ("name", "tool_call_id") if get(key)}
+        return {"role": role, "content": content, **known, **_result(raw, content, position)}
+    calls = get("tool_calls") or ([{"function": raw["function_call"]}] if get("function_call") else [])
     if not isinstance(calls, list):
         raise NotAConversation(f"The tool_calls of a message must be a list; those of message {position} are {type(calls).__name__}.")
-    return turn | {"tool_calls": [_call(call, position) for call in calls]}
+    return {"role": role, "content": content, "tool_calls": [_call(call, position) for call in calls] if calls else []}
 
 
 def read_turns(raws: Iterable[Any]) -> list[Turn]:
