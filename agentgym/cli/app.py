@@ -24,9 +24,9 @@ from agentgym.cli.options import (
     Seed,
     WaiveAudit,
     given,
+    log_option,
 )
 from agentgym.errors import AgentGymError, InvalidInput
-from agentgym.traces.importers import log_path
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -171,18 +171,11 @@ def info(json: Json = False) -> None:
 @app.command()
 def improve(
     traces: Annotated[
-        Path | None,
-        typer.Option(
-            parser=log_path,
-            metavar="PATH",
-            help="A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.",
-        ),
+        Path | None, log_option("A log file or a folder of them; .gz and .zst too. Left out: the conversations that were served.")
     ] = None,
     format: Format = "jsonl",
     mapping: MappingFile = None,
-    held_out: Annotated[
-        Path | None, typer.Option(parser=log_path, metavar="PATH", help="Other traces to judge on; by default a fifth of the customers.")
-    ] = None,
+    held_out: Annotated[Path | None, log_option("Other traces to judge on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` makes one from them.")] = "recorded",
     episodes: Episodes = None,
@@ -220,7 +213,7 @@ def improve(
 @app.command()
 def evaluate(
     version: Annotated[str, typer.Argument(help="A version number, or @champion, @challenger, @previous.")],
-    traces: Annotated[Path | None, typer.Option(parser=log_path, metavar="PATH", help="Traces to judge on.")] = None,
+    traces: Annotated[Path | None, log_option("Traces to judge on.")] = None,
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Limit = None,
@@ -242,22 +235,21 @@ def evaluate(
 
 @app.command()
 def synthesize(
-    traces: Annotated[Path, typer.Option(parser=log_path, metavar="PATH", help="The log to make more of.")],
+    traces: Annotated[Path, log_option("The log to make more of.")],
     out: Annotated[Path, typer.Option(help="Where it is written: traces as JSON lines (.gz too), with --edge a pack of cases.")],
     edge: Annotated[bool, typer.Option("--edge", help="Cases in which one thing goes wrong, with what is right then known.")] = False,
     augment: Annotated[
         float | None, typer.Option(metavar="COPIES", help="Copies of each training conversation: 1, or 0.5 for every second one.")
     ] = None,
-    mapping_file: Annotated[
-        Path | None,
-        typer.Option("--mapping", help="Move the log to another business: the file that says what is called how there."),
+    business: Annotated[
+        Path | None, typer.Option(help="Move the log to another business: the file that says what is called how there.")
     ] = None,
     per_kind: Annotated[int, typer.Option(min=1, max=10_000, help="Edge cases of each kind.")] = 20,
     paraphrase: Annotated[float, typer.Option(min=0, max=1, help="Share of the rephrasings that fit, in copies.")] = 0.5,
     noise: Annotated[float, typer.Option(min=0, max=1, help="Share of words mistyped, and of messages in a hurry, in copies.")] = 0.05,
     version: Annotated[str | None, typer.Option(help="Play the edge cases with this version, to say how hard they are.")] = None,
     format: Format = "jsonl",
-    columns: Annotated[Path | None, typer.Option(help="For rows of a table: the JSON file that says what its columns mean.")] = None,
+    mapping: MappingFile = None,
     limit: Limit = None,
     scenario: Annotated[str, typer.Option(help="The world the traces are from; `recorded` for any other.")] = "recorded",
     redact: Redact = True,
@@ -269,12 +261,12 @@ def synthesize(
     from agentgym.cli.synthesize import run_synthesize
     from agentgym.traces.source import TraceSource
 
-    source = TraceSource(path=traces, format=format, mapping=columns, limit=limit, redact=redact)
+    source = TraceSource(path=traces, format=format, mapping=mapping, limit=limit, redact=redact)
     asked = {"copies": augment, "paraphrase": paraphrase, "noise": noise, "seed": seed}
     run_synthesize(
         source,
         out=out,
-        mapping=mapping_file,
+        business=business,
         augmentation=asked if augment is not None else None,
         edge_cases=per_kind if edge else None,
         reference=version,

@@ -6,7 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from agentgym.traces.importers import BUILT_IN_FORMATS, known_format
+from agentgym.traces.importers import BUILT_IN_FORMATS, known_format, log_path
+
+
+def log_option(help: str) -> Any:
+    """An option that is a log: a file, a folder, or s3://bucket/key."""
+    return typer.Option(parser=log_path, metavar="PATH", help=help)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output; everything else goes to standard error.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything random.")]

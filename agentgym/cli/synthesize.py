@@ -24,7 +24,7 @@ def run_synthesize(
     source: TraceSource,
     *,
     out: Path,
-    mapping: Path | None,
+    business: Path | None,
     augmentation: Mapping[str, Any] | None,
     edge_cases: int | None,
     reference: str | None,
@@ -38,12 +38,12 @@ def run_synthesize(
     reference: of the version that plays the edge cases.
     """
     with session(is_json=is_json) as run:
-        _require_something(mapping, augmentation, edge_cases, scenario)
+        _require_something(business, augmentation, edge_cases, scenario)
         make_workspace(run.settings)
         traces = _traces(source, scenario, run.settings)
         told: dict[str, Any] = {"out": str(out), "read": len(traces)}
-        if mapping is not None:
-            traces = _adapted(traces, mapping)
+        if business is not None:
+            traces = _adapted(traces, business)
             told["adapted"] = len(traces)
         if augmentation is not None:
             traces = _augmented(traces, augmentation, told)
@@ -58,14 +58,14 @@ def run_synthesize(
         run.screen.finish(told)
 
 
-def _require_something(mapping: Path | None, augmentation: Mapping[str, Any] | None, edge_cases: int | None, scenario: str) -> None:
+def _require_something(business: Path | None, augmentation: Mapping[str, Any] | None, edge_cases: int | None, scenario: str) -> None:
     from agentgym.scenarios.from_traces import RECORDED
 
-    if mapping is None and augmentation is None and edge_cases is None:
+    if business is None and augmentation is None and edge_cases is None:
         raise InvalidInput(
-            "Something must be made of the log; nothing was asked for. Give --edge, --augment, --mapping, or several of them."
+            "Something must be made of the log; nothing was asked for. Give --edge, --augment, --business, or several of them."
         )
-    if scenario != RECORDED and (mapping is not None or augmentation is not None):
+    if scenario != RECORDED and (business is not None or augmentation is not None):
         raise InvalidInput(
             f"The conversations of a declared world follow from its declaration; those of {scenario!r} cannot be rewritten. "
             "Use --edge alone for it, or leave --scenario away."
@@ -87,10 +87,10 @@ def _traces(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Tr
     return validated.traces
 
 
-def _adapted(traces: "tuple[Trace, ...]", mapping: Path) -> "tuple[Trace, ...]":
+def _adapted(traces: "tuple[Trace, ...]", business: Path) -> "tuple[Trace, ...]":
     from agentgym.scenarios.synthesis.adaptation import adapt, read_mapping
 
-    return adapt(traces, read_mapping(mapping))
+    return adapt(traces, read_mapping(business))
 
 
 def _augmented(traces: "tuple[Trace, ...]", asked: Mapping[str, Any], told: dict[str, Any]) -> "tuple[Trace, ...]":

@@ -32,7 +32,7 @@ def validate_log(source: TraceSource, *, is_json: bool) -> None:
         report = validation.report()
         _show_bar(report, source.max_quarantined_share, run.screen)
         rejected = [{"source": line.source, "line": line.line, "reasons": list(line.reasons)} for line in validation.quarantine]
-        run.screen.finish(report.model_dump() | {"rejected": rejected})
+        run.screen.finish(report.model_dump() | {"max_quarantined_share": source.max_quarantined_share, "rejected": rejected})
 
 
 def import_log(source: TraceSource, out: Path, *, is_json: bool) -> None:

@@ -63,8 +63,14 @@ def test_callers_share_commits(engine):
 
 def held_up(commit: GroupCommit) -> threading.Event:
     """Keeps the thread busy until the event is set, so that what is submitted meanwhile becomes one group."""
-    go_on = threading.Event()
-    commit.submit(lambda connection: go_on.wait(10))
+    is_busy, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        is_busy.set()
+        go_on.wait(10)
+
+    commit.submit(hold)
+    assert is_busy.wait(10)
     return go_on
 
 

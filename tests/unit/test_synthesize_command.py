@@ -60,7 +60,7 @@ def test_copies_are_written_beside_the_conversations_they_are_of(log: Path, tmp_
 def test_a_mapping_moves_the_log(log: Path, tmp_path: Path) -> None:
     mapping, out = tmp_path / "mapping.json", tmp_path / "moved.jsonl"
     mapping.write_text(json.dumps({"services": SERVICES | {"lookup_user": "find_patient"}, "slots": {"email": "address"}}))
-    code, told = call("synthesize", "--traces", str(log), "--mapping", str(mapping), "--out", str(out))
+    code, told = call("synthesize", "--traces", str(log), "--business", str(mapping), "--out", str(out))
     assert (code, told["adapted"]) == (0, told["read"])
     calls = [
         made for trace in import_traces(out, "jsonl") if isinstance(trace, Trace) for said in trace.messages for made in said.tool_calls
@@ -75,7 +75,7 @@ def test_a_mapping_moves_the_log(log: Path, tmp_path: Path) -> None:
         ((), "Something must be made of the log"),
         (("--augment", "0"), "Augmentation makes more than 0 and at most 20 copies"),
         (("--augment", "1", "--scenario", "customer_support"), "cannot be rewritten"),
-        (("--mapping", "absent.json"), "cannot be read"),
+        (("--business", "absent.json"), "cannot be read"),
     ],
 )
 def test_what_cannot_be_made_is_told_and_nothing_is_written(log: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:

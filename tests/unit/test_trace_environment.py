@@ -154,7 +154,7 @@ def test_what_are_no_traces_is_bad_input(traces: Any, fault: str):
 
 @pytest.mark.parametrize(
     ("name", "repair"),
-    [("log.csv", r"Give a mapping \(--mapping, for synthesize --columns\)"), ("log.json", r"Give its format \(--format\)")],
+    [("log.csv", r"Give a mapping \(--mapping\)"), ("log.json", r"Give its format \(--format\)")],
 )
 def test_what_a_log_lacks_is_told_for_python_and_for_the_command_line(tmp_path: Path, name: str, repair: str):
     (tmp_path / name).write_text("{}")

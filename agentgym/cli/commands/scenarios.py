@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agentgym.cli.options import Agent, Format, Json, Limit, MappingFile, Redact, Seed
-from agentgym.traces.importers import log_path
+from agentgym.cli.options import Agent, Format, Json, Limit, MappingFile, Redact, Seed, log_option
 
 app = typer.Typer(no_args_is_help=True, help="The worlds an agent can be trained in.")
 
@@ -29,15 +28,13 @@ def show(name: str, json: Json = False) -> None:
 
 @app.command("fidelity")
 def fidelity(
-    traces: Annotated[Path, typer.Option(parser=log_path, metavar="PATH", help="A log file or a folder of them; .gz and .zst too.")],
+    traces: Annotated[Path, log_option("A log file or a folder of them; .gz and .zst too.")],
     scenario: Annotated[
         str, typer.Argument(metavar="NAME", help="The world the traces are from; `recorded` makes one from them.")
     ] = "recorded",
     format: Format = "jsonl",
     mapping: MappingFile = None,
-    held_out: Annotated[
-        Path | None, typer.Option(parser=log_path, metavar="PATH", help="Other traces to measure on; by default a fifth of the customers.")
-    ] = None,
+    held_out: Annotated[Path | None, log_option("Other traces to measure on; by default a fifth of the customers.")] = None,
     limit: Limit = None,
     redact: Redact = True,
     json: Json = False,
@@ -70,7 +67,7 @@ def list_regressions(
 
 @regressions.command("add")
 def add_regressions(
-    traces: Annotated[Path, typer.Option(parser=log_path, metavar="PATH", help="The log with the failures.")],
+    traces: Annotated[Path, log_option("The log with the failures.")],
     reason: Annotated[str, typer.Option(help="Why they are kept; the history keeps it.")],
     conversation: Annotated[list[str] | None, typer.Option(help="Its id, again for more; left out, every failure in the log.")] = None,
     version: Annotated[

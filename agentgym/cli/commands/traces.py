@@ -31,7 +31,7 @@ def validate(
 
 @app.command("check")
 def check(
-    traces: Annotated[Path, typer.Argument(parser=log_path, metavar="PATH")],
+    traces: Log,
     format: Format = "jsonl",
     mapping: MappingFile = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Look at so many conversations, drawn from the whole log; 5,000.")] = None,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.network import Head, segment_log_softmax, squashed
-from agentgym.policies.planner.word_table import BATCH, fit_table, words_of_options
+from agentgym.policies.planner.word_table import BATCH, Table, fit_table, words_of_options
 
 FOLDS: Final = 3
 Scores = NDArray[np.float32]
@@ -73,22 +73,26 @@ def fit_head(
     options, decisions = examples.options, np.arange(len(examples.options))
     words: list[Scores] = [np.empty((0, head.voices), np.float32)] * len(decisions)
     tables = []
+
+    def table(places: NDArray[np.int64]) -> Table:
+        return table_of(options, places, settings, cells=len(head.table), switch=head.switch, seed=seed)
+
     for fold in range(FOLDS):
-        tables.append(_table(head, examples, decisions[examples.fold != fold], settings, seed))
+        tables.append(table(decisions[examples.fold != fold]))
         own = decisions[examples.fold == fold]
         for place, said in zip(own, words_of_options(tables[fold], options, own, voices=head.voices), strict=True):
             words[place] = said
         on_progress((fold + 1) / (2 * FOLDS + 2))
     states, scores = [], dict[int, Scores]()
-    for fold, table in enumerate(tables):
+    for fold, told in enumerate(tables):
         own, others = decisions[examples.fold == fold], decisions[examples.fold != fold]
-        head.write_table(table)
+        head.write_table(told)
         fit_layers(head, options, words, settings, seed=seed, places=others if len(others) else decisions, blank=blank)
         states.append({name: values.clone() for name, values in head.state_dict().items()})
         if len(others):
             scores |= {place: _scored(head, options[place], words[place]) for place in own[examples.is_measured[own]].tolist()}
         on_progress((FOLDS + fold + 1) / (2 * FOLDS + 2))
-    head.write_table(_table(head, examples, decisions, settings, seed))
+    head.write_table(table(decisions))
     fit_layers(head, options, words, settings, seed=seed, places=decisions, blank=blank)
     if scores:
         weight = settings.calibrate(head.switch, [options[place] for place in scores], list(scores.values()))
@@ -97,15 +101,16 @@ def fit_head(
     return tuple({**state, "calibration": head.calibration.data.clone()} for state in states)
 
 
-def _table(head: Head, examples: Examples, places: NDArray[np.int64], settings: FitSettings, seed: int) -> Scores:
+def table_of(options: Sequence[Options], places: NDArray[np.int64], settings: FitSettings, *, cells: int, switch: int, seed: int) -> Table:
+    """The table of words that is fitted to the decisions at `places`."""
     return fit_table(
-        examples.options,
+        options,
         places,
-        cells=len(head.table),
+        cells=cells,
         epochs=settings.table_epochs,
         least_steps=settings.table_steps,
         rate=settings.table_rate,
-        switch=head.switch,
+        switch=switch,
         rest_weight=settings.rest_weight,
         seed=seed,
     )

@@ -44,7 +44,9 @@ def read_mapping(path: Path) -> DomainMapping:
         return DomainMapping.model_validate(content if content is not None else {})
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())
-        raise InvalidInput(f"A mapping is a file of JSON or YAML; {str(path)!r} cannot be read: {told}. Mend the file.") from error
+        raise InvalidInput(
+            f"A mapping to another business (--business) is a file of JSON or YAML; {str(path)!r} cannot be read: {told}. Mend the file."
+        ) from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
         parts = ", ".join(DomainMapping.model_fields)

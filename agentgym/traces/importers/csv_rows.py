@@ -20,8 +20,7 @@ def read_csv(log: Log) -> Iterator[Record | RejectedLine]:
     """The conversations of CSV files; one may go on from the end of a file to the beginning of the next."""
     if log.mapping is None:
         raise InvalidInput(
-            "Rows need a mapping that says what their columns mean; none was given. "
-            "Give a mapping (--mapping, for synthesize --columns); docs/06-logs.md has one."
+            "Rows need a mapping that says what their columns mean; none was given. Give a mapping (--mapping); docs/06-logs.md has one."
         )
     mapping = read_mapping(log.mapping, RowMapping)
     yield from row_conversations((row for file in log.files for row in _rows(file, file_name(file, log.root), mapping)), mapping)

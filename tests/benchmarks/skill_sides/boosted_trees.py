@@ -20,14 +20,14 @@ from agentgym.policies.planner.acts import KINDS, act_options
 from agentgym.policies.planner.arguments import ARGUMENT_FEATURES, GAZETTEER_FEATURES, USUAL_SHARE, Rows, argument_table
 from agentgym.policies.planner.batch import Options
 from agentgym.policies.planner.examples import Turn, argument_examples, read_turns, right_act
-from agentgym.policies.planner.fitting import FitSettings
+from agentgym.policies.planner.fitting import FitSettings, table_of
 from agentgym.policies.planner.gazetteer import Gazetteer, learn_gazetteer
 from agentgym.policies.planner.memory import Memory
 from agentgym.policies.planner.planner import Knowledge, act_evidence
 from agentgym.policies.planner.readings import Readings
 from agentgym.policies.planner.state import Key, State
 from agentgym.policies.planner.vocabulary import Vocabulary
-from agentgym.policies.planner.word_table import Table, fit_table, words_of_options
+from agentgym.policies.planner.word_table import Table, words_of_options
 from agentgym.policies.planner.word_weights import learn_word_weights
 from agentgym.tools import Tool
 from agentgym.traces.trace import Trace
@@ -93,18 +93,7 @@ class Judge:
 
 
 def fitted(options: Sequence[Options], places: NDArray[np.int64], kind: Kind, seed: int) -> Table:
-    settings = kind.settings
-    return fit_table(
-        options,
-        places,
-        cells=1 << BITS,
-        epochs=settings.table_epochs,
-        least_steps=settings.table_steps,
-        rate=settings.table_rate,
-        switch=kind.switch,
-        rest_weight=settings.rest_weight,
-        seed=seed,
-    )
+    return table_of(options, places, kind.settings, cells=1 << BITS, switch=kind.switch, seed=seed)
 
 
 def features_of(options: Sequence[Options], places: NDArray[np.int64], table: Table, kind: Kind) -> Rows:
