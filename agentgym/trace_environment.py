@@ -20,7 +20,6 @@ from typing import NamedTuple, TypeAlias
 from pydantic import JsonValue
 
 from agentgym.environments.recorded_answers import RecordedAnswers
-from agentgym.environments.recording import read_recording
 from agentgym.environments.reward_function import RewardFunction
 from agentgym.episode import Conversation, Policy
 from agentgym.errors import InvalidInput
@@ -208,7 +207,7 @@ def create_environment(
         tools=mine_tools(given.traces),
         policy=found,
         policy_name=name,
-        answers=RecordedAnswers(read_recording(trace) for trace in given.traces if any(m.role == "user" for m in trace.messages)),
+        answers=RecordedAnswers.of([trace for trace in given.traces if any(m.role == "user" for m in trace.messages)]),
         memory=memory,
         reward=RewardFunction.fit(given.traces),
     )

@@ -94,15 +94,17 @@ def _minimiser(traces: Sequence["Trace"], reference: str | None, *, scenario: st
     from agentgym.scenarios.registry import load_world
     from agentgym.scenarios.regressions.of_recording import regression_of_failure, regression_of_version
     from agentgym.scenarios.regressions.of_world import regression_of_case, regression_of_trace
+    from agentgym.traces.own_words import learn_call_keys
 
+    keys = learn_call_keys(traces)
     if reference is None:
         if scenario == RECORDED:
-            return lambda trace: regression_of_failure(trace, traces)
+            return lambda trace: regression_of_failure(trace, traces, keys=keys)
         world = load_world(scenario)
         return lambda trace: regression_of_trace(world, trace)
     policy, name = _version(reference, agent, settings)
     if scenario == RECORDED:
-        return lambda trace: regression_of_version(trace, policy, name=name, seed=seed)
+        return lambda trace: regression_of_version(trace, policy, name=name, keys=keys, seed=seed)
     world = load_world(scenario)
     return lambda trace: regression_of_case(world, world.case_from_trace(trace), policy, name=name, seed=seed)
 

@@ -4,26 +4,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import JsonValue
 
 from agentgym.environments.near_calls import NearCalls, is_near
-from agentgym.environments.recording import RecordedCall, Recording
+from agentgym.environments.recording import RecordedCall, Recording, read_recording
 from agentgym.environments.result_rows import Told, read_rows
 from agentgym.environments.result_shapes import ResultShape, learn_shape
 from agentgym.environments.result_texts import ResultTexts
 from agentgym.environments.row_rules import RowRules
 from agentgym.environments.write_effects import WriteEffects
 from agentgym.messages import ToolCall, tool_result
-from agentgym.traces.matching import call_key
+from agentgym.traces.own_words import EXACT, CallKeys, learn_call_keys
+from agentgym.traces.trace import Trace
 
 Basis = Literal["exact", "consistent", "nearest", "unknown"]
 """Why an answer is what it is.
 
-exact: recorded for this very call.   consistent: put together from what the recordings and the episode tell of the thing, by a rule
-that holds in the recordings.   nearest: recorded for another call that agrees in most arguments, or before something was written that
-changed it in an unknown way.   unknown: the tool refuses, as it refused then.
+exact: recorded for this very call, however it puts what is the agent's own to word.   consistent: put together from what the recordings
+and the episode tell of the thing, by a rule that holds in the recordings.   nearest: recorded for another call that agrees in most
+arguments, or before something was written that changed it in an unknown way.   unknown: the tool refuses, as it refused then.
 """
 
 # Results read and answers found stay known; a policy that explores asks for much, and all of it would fill the memory of a long training.
@@ -52,7 +53,9 @@ class RecordedAnswers:
     tool's own refusal. Equal calls after equal histories get equal answers; nothing is kept of an episode, no result is changed in place.
     """
 
-    def __init__(self, recordings: Iterable[Recording]) -> None:
+    def __init__(self, recordings: Iterable[Recording], keys: CallKeys = EXACT) -> None:
+        """keys: those that the recordings were read with."""
+        self.keys = keys
         calls = [recording.calls for recording in recordings]
         answered: defaultdict[str, list[tuple[ToolCall, JsonValue]]] = defaultdict(list)
         refused: list[tuple[ToolCall, JsonValue]] = []
@@ -70,10 +73,16 @@ class RecordedAnswers:
         self._rules = RowRules(self._shapes, told, self._effects)
         self._calls = NearCalls(_first_before_writes(calls, self._effects))
 
+    @classmethod
+    def of(cls, traces: Sequence[Trace], keys: CallKeys | None = None) -> Self:
+        """What the tools in these conversations answer.   keys: None learns from them which words are the agents' own."""
+        keys = learn_call_keys(traces) if keys is None else keys
+        return cls((read_recording(trace, keys) for trace in traces), keys)
+
     def answer(self, call: ToolCall, history: History = (), *, own: Sequence[RecordedCall] = ()) -> Answered:
         """history: the calls of this episode so far, each with its result, oldest first.   own: the calls of the case's own recording."""
-        key = call_key(call)
-        again = next((at for at in reversed(range(len(history))) if _is_made_by(history[at][0], call.name, key)), None)
+        key = self.keys.of(call)
+        again = next((at for at in reversed(range(len(history))) if self._is_made_by(history[at][0], call.name, key)), None)
         found = self._first(call, key, history, own) if again is None else self._repeated(call, history, again, own)
         since = history if again is None else history[again + 1 :]
         return self._rewritten(found, call, since)
@@ -146,12 +155,11 @@ class RecordedAnswers:
             self._read[place] = Told(call, asked, result, rows, is_refusal)
         return self._read[place]
 
+    def _is_made_by(self, call: ToolCall, tool: str, key: str) -> bool:
+        return call.name == tool and self.keys.of(call) == key
+
     def _asked(self, call: ToolCall) -> dict[str, str]:
         return self._shapes.get(call.name, _NO_SHAPE).asked(call.arguments)
-
-
-def _is_made_by(call: ToolCall, tool: str, key: str) -> bool:
-    return call.name == tool and call_key(call) == key
 
 
 def _first_before_writes(calls: Sequence[Sequence[RecordedCall]], effects: WriteEffects) -> list[RecordedCall]:

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 from agentgym.environments.case import Case
 from agentgym.errors import InvalidInput
 from agentgym.messages import Message, ToolCall
-from agentgym.traces.matching import agreement, call_key
+from agentgym.traces.matching import agreement
 from agentgym.traces.mining import answered_calls
+from agentgym.traces.own_words import EXACT, CallKeys
 from agentgym.traces.trace import Trace
 
 # The share of a due call's arguments that must be right for the customer to go on as recorded.
@@ -21,7 +22,8 @@ NEARLY = 0.5
 class RecordedCall:
     """A call the recorded agent made and what it got.
 
-    is_due: whether a right solution makes it. One that failed was worth a try and need not be repeated.
+    key: by which a call is told to ask for the same.   is_due: whether a right solution makes it. One that failed was worth a try and need
+    not be repeated.
     """
 
     call: ToolCall
@@ -54,7 +56,7 @@ class Recording:
         return tuple(recorded for turn in self.turns for recorded in turn.calls)
 
 
-def read_recording(trace: Trace) -> Recording:
+def read_recording(trace: Trace, keys: CallKeys = EXACT) -> Recording:
     """The trace as turns. Raises InvalidInput when the customer never speaks: nobody could play them."""
     start = next((at for at, message in enumerate(trace.messages) if message.role == "user"), None)
     if start is None:
@@ -64,10 +66,10 @@ def read_recording(trace: Trace) -> Recording:
     turns: list[RecordedTurn] = []
     agent: list[Message] = first_words.agent
     for exchange in rest:
-        turns.append(_turn(agent, calls, reply=exchange.words))
+        turns.append(_turn(agent, calls, keys, reply=exchange.words))
         agent = exchange.agent
     if agent:
-        turns.append(_turn(agent, calls, reply=None))
+        turns.append(_turn(agent, calls, keys, reply=None))
     return Recording(
         conversation_id=trace.conversation_id, opening=trace.messages[:start], first_words=first_words.words, turns=tuple(turns)
     )
@@ -88,12 +90,15 @@ class Playhead:
     goes on: its answer was near enough for the customer to notice nothing, and an episode teaches more than its first mistake.
     """
 
+    def __init__(self, keys: CallKeys = EXACT) -> None:
+        self._keys = keys
+
     def open(self, case: Case) -> Recording:
         if case.recording is None:
             raise InvalidInput(
                 f"A recorded scenario plays cases with a recording; {case.case_id!r} has none. Play it in {case.scenario!r}."
             )
-        self.recording = read_recording(case.recording)
+        self.recording = read_recording(case.recording, self._keys)
         self._turn = 0
         self._made: set[tuple[int, int]] = set()
         self._nearly_made: set[tuple[int, int]] = set()
@@ -104,10 +109,19 @@ class Playhead:
         """The turn being played; None after the last."""
         return self.recording.turns[self._turn] if self._turn < len(self.recording.turns) else None
 
+    def key(self, call: ToolCall) -> str:
+        """Equal for calls that ask for the same."""
+        return self._keys.of(call)
+
     @property
     def open_calls(self) -> list[RecordedCall]:
         """Calls of this turn that are not made yet, also those that need not be."""
         return [recorded for turn, _, recorded in self._unmade() if turn == self._turn]
+
+    @property
+    def unmade_calls(self) -> list[RecordedCall]:
+        """Calls of the whole record that are not made yet, also those that need not be."""
+        return [recorded for _, _, recorded in self._unmade(first_turn=0)]
 
     @property
     def due_calls(self) -> list[RecordedCall]:
@@ -123,11 +137,11 @@ class Playhead:
     @property
     def missing_calls(self) -> list[RecordedCall]:
         """Calls of the whole record that must be made and are not."""
-        return [recorded for _, _, recorded in self._unmade(first_turn=0) if recorded.is_due]
+        return [recorded for recorded in self.unmade_calls if recorded.is_due]
 
     def make(self, call: ToolCall) -> RecordedCall | None:
-        """Marks the next recorded call that equals this one as made and gives it; None when the record has none left."""
-        key = call_key(call)
+        """Marks the next recorded call that asks for the same as made and gives it; None when the record has none left."""
+        key = self.key(call)
         found = next(((turn, index, recorded) for turn, index, recorded in self._unmade() if recorded.key == key), None)
         if found is None:
             return None
@@ -187,13 +201,15 @@ def _exchanges(messages: Sequence[Message]) -> list[_Exchange]:
     return exchanges
 
 
-def _turn(messages: Sequence[Message], calls: Iterator[tuple[ToolCall, Message | None]], *, reply: str | None) -> RecordedTurn:
+def _turn(
+    messages: Sequence[Message], calls: Iterator[tuple[ToolCall, Message | None]], keys: CallKeys, *, reply: str | None
+) -> RecordedTurn:
     """One turn; words said before a call are left to the call's message, the words of the turn are those after the last one."""
     made = [next(calls) for message in messages for _ in message.tool_calls]
     last_call = max((at for at, message in enumerate(messages) if message.tool_calls), default=-1)
     words = [message.content for message in messages[last_call + 1 :] if message.role == "assistant" and message.content]
-    return RecordedTurn(calls=tuple(_recorded(call, answer) for call, answer in made), words="\n".join(words), reply=reply)
+    return RecordedTurn(calls=tuple(_recorded(call, answer, keys) for call, answer in made), words="\n".join(words), reply=reply)
 
 
-def _recorded(call: ToolCall, answer: Message | None) -> RecordedCall:
-    return RecordedCall(call=call, key=call_key(call), result=result_of(answer), is_due=not (answer and answer.is_error))
+def _recorded(call: ToolCall, answer: Message | None, keys: CallKeys) -> RecordedCall:
+    return RecordedCall(call=call, key=keys.of(call), result=result_of(answer), is_due=not (answer and answer.is_error))

@@ -12,8 +12,8 @@ from agentgym.messages import Message, ToolCall, assistant, token_estimate
 from agentgym.reward import BY_EQUAL_WORDS, RewardWeights, SatisfactionWords, Similarity, Spoken, reward_terms, spoken_terms
 from agentgym.reward.expressed import FEWEST_CUSTOMERS, reaction
 from agentgym.traces.importers.chat import read_message
-from agentgym.traces.matching import call_key
 from agentgym.traces.mining import answered_calls
+from agentgym.traces.own_words import EXACT, CallKeys, learn_call_keys
 from agentgym.traces.trace import Trace
 
 # A response alone has no clock and no score. What it says counts for as much as half of what it does.
@@ -36,10 +36,13 @@ class RewardFunction:
 
     weights: RewardWeights = REPLY_REWARD
     similarity: Similarity = BY_EQUAL_WORDS
+    keys: CallKeys = EXACT
 
     @classmethod
     def fit(cls, traces: Sequence[Trace], weights: RewardWeights = REPLY_REWARD) -> "RewardFunction":
-        """With the rarity of words and the words of satisfaction as these conversations have them; without the latter on too few."""
+        """With the rarity of words, the words of satisfaction and the arguments for an agent's own words as these conversations have them;
+        without those of satisfaction on too few."""
+        keys = learn_call_keys(traces)
         if weights.encoder is not None:
             similarity = Similarity(encoder=weights.encoder)
         else:
@@ -49,8 +52,8 @@ class RewardFunction:
             try:
                 weights = weights.model_copy(update={"satisfaction_words": learn_satisfaction_words(traces)})
             except InsufficientData:
-                return cls(weights, similarity)
-        return cls(weights, similarity)
+                return cls(weights, similarity, keys)
+        return cls(weights, similarity, keys)
 
     def __call__(self, response: Said, *, ground_truth: Said | Trace | None = None) -> float:
         return sum(self.terms(response, ground_truth=ground_truth).values())
@@ -63,7 +66,7 @@ class RewardFunction:
         only what the response is by itself is known.
         Words alone are held against the reply they are most like, messages against all of them.
         Calls are judged where both sides are messages: words alone can make none. A call is right when the ground truth makes it too, with
-        the same arguments, each as often as there.
+        the same arguments, but for how it puts what is the agent's own to word, and as often as there.
         """
         said, good = _messages(response), _messages(ground_truth)
         replies, recorded = _replies(said), _replies(good)
@@ -73,7 +76,7 @@ class RewardFunction:
         spoken = Spoken(messages=said, replies=replies, recorded=recorded, similarity=self.similarity)
         if isinstance(response, str) or isinstance(ground_truth, str) or not good:
             return spoken_terms(spoken, self.weights, is_success=None)
-        calls, missing = _judged(said, good)
+        calls, missing = _judged(said, good, self.keys)
         return reward_terms(
             calls=calls,
             missing_calls=missing,
@@ -119,21 +122,20 @@ def _replies(messages: Iterable[Message]) -> list[str]:
     return [message.content for message in messages if message.role == "assistant" and message.content]
 
 
-def _judged(said: Sequence[Message], good: Sequence[Message]) -> tuple[list[JudgedCall], list[str]]:
+def _judged(said: Sequence[Message], good: Sequence[Message], keys: CallKeys) -> tuple[list[JudgedCall], list[str]]:
     """Every call of the response, and the names of those of the good one that it did not make; one that failed there need not be made."""
     due = Counter[str]()
     named: dict[str, str] = {}
     worth_a_try = Counter[str]()
     for call, answer in answered_calls(good):
-        (worth_a_try if answer is not None and answer.is_error else due)[call_key(call)] += 1
-        named[call_key(call)] = call.name
+        (worth_a_try if answer is not None and answer.is_error else due)[keys.of(call)] += 1
+        named[keys.of(call)] = call.name
     tools = set(named.values())
-    judged = [_judge(call, due, worth_a_try, tools) for message in said for call in message.tool_calls]
+    judged = [_judge(call, keys.of(call), due, worth_a_try, tools) for message in said for call in message.tool_calls]
     return judged, [named[key] for key in due.elements()]
 
 
-def _judge(call: ToolCall, due: Counter[str], worth_a_try: Counter[str], tools: set[str]) -> JudgedCall:
-    key = call_key(call)
+def _judge(call: ToolCall, key: str, due: Counter[str], worth_a_try: Counter[str], tools: set[str]) -> JudgedCall:
     book = due if due[key] > 0 else worth_a_try
     is_correct = book[key] > 0
     if is_correct:

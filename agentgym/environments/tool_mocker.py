@@ -15,7 +15,7 @@ from agentgym.episode import JudgedCall, Outcome
 from agentgym.errors import NotOnTape
 from agentgym.messages import Message, ToolCall
 from agentgym.tools import Tool
-from agentgym.traces.matching import call_key, canonical_arguments
+from agentgym.traces.matching import canonical_arguments
 
 # Logs rarely say how long a tool took, so every call costs the same on the simulated clock.
 TOOL_SECONDS = 0.5
@@ -24,13 +24,17 @@ TOOL_SECONDS = 0.5
 class ToolMocker:
     """A `ToolBackend` made from recordings.
 
-    A call is right when the record makes it in this turn, with exactly its arguments. What the tools answer comes from the case's own
-    recording first, then from `answers`.   tools: in scope of a case whose recording declares none.   is_tape: a call that the case's own
-    recording does not make, or has made already, raises NotOnTape.
+    A call is right when the record makes it in this turn with its arguments; how it puts what is the agent's own to word does not count.
+    What the tools answer comes from the case's own recording first, then from `answers`.   tools: in scope of a case whose recording
+    declares none.   is_tape: a call that the case's own recording does not make, or has made already, raises NotOnTape.
+    in_order: where the customer does not follow the record either, there are no turns of it, and a call is right whenever it is made.
     """
 
-    def __init__(self, answers: RecordedAnswers, playhead: Playhead, *, tools: Sequence[Tool], is_tape: bool = False) -> None:
+    def __init__(
+        self, answers: RecordedAnswers, playhead: Playhead, *, tools: Sequence[Tool], is_tape: bool = False, in_order: bool = True
+    ) -> None:
         self._answers = answers
+        self._in_order = in_order
         self._is_tape = is_tape
         self._playhead = playhead
         self._all_tools = tuple(tools)
@@ -49,15 +53,16 @@ class ToolMocker:
         return self._trace.tools or self._all_tools
 
     def judge(self, call: ToolCall) -> JudgedCall:
-        due = self._playhead.open_calls
+        due = self._playhead.open_calls if self._in_order else self._playhead.unmade_calls
         is_right_tool = any(recorded.call.name == call.name for recorded in due)
-        key = call_key(call)
+        key = self._playhead.key(call)
         is_correct = any(recorded.key == key for recorded in due)
         return JudgedCall(call=call, is_correct=is_correct, is_right_tool=is_right_tool, reason="" if is_correct else _fault(call, due))
 
     def execute(self, call: ToolCall) -> ToolAnswer:
         """Raises NotOnTape in tape mode."""
-        is_due_here = any(recorded.key == call_key(call) for recorded in self._playhead.open_calls)
+        key = self._playhead.key(call)
+        is_due_here = any(recorded.key == key for recorded in self._playhead.open_calls)
         recorded = self._playhead.make(call)
         if recorded is None and self._is_tape:
             raise NotOnTape(call.name, call.arguments, self._playhead.recording.conversation_id)

@@ -27,6 +27,7 @@ from agentgym.scenarios.scenario import Difficulty, Scenario
 from agentgym.tools import Tool
 from agentgym.traces.matching import canonical
 from agentgym.traces.mining import mine_tools
+from agentgym.traces.own_words import CallKeys
 from agentgym.traces.trace import Trace
 
 RECORDED = "recorded"
@@ -55,6 +56,7 @@ class RecordedScenario(Scenario):
         patience_turns: int | None = None,
         model: LanguageModel | None = None,
         tape: bool = False,
+        keys: CallKeys | None = None,
     ) -> None:
         """pack: from `make_recorded_pack`; its training cases are also what the tools answer from.
 
@@ -62,6 +64,7 @@ class RecordedScenario(Scenario):
         `model` from the first reply on, which has to answer before an environment is made.
         patience_turns: of the customer; None for what its kind is used with.
         tape: a call that the case's own recording does not make raises NotOnTape and fails the episode.
+        keys: tell which calls ask for the same; None learns them from the training cases.
         """
         is_recorded = customer == "recorded"
         patience = patience_turns if patience_turns is not None else PATIENCE_TURNS if is_recorded else PATIENCE_FLOOR
@@ -72,8 +75,7 @@ class RecordedScenario(Scenario):
         self._tools = pack.tools
         self._cases = pack.train or pack.held_out
         self._all_cases = (*pack.train, *pack.held_out, *pack.edge, *pack.regression)
-        recordings = [read_recording(case.recording) for case in pack.train if case.recording]
-        self._answers = RecordedAnswers(recordings)
+        self._answers = RecordedAnswers.of([case.recording for case in pack.train if case.recording], keys)
         longest = max((_turns(case) for case in (*pack.train, *pack.held_out)), default=0)
         self._max_turns = SPARE_TURNS + (longest if is_recorded else FREE_TURNS * longest)
 
@@ -86,13 +88,19 @@ class RecordedScenario(Scenario):
     ) -> ConversationEnv:
         """tape: as in the scenario, for this environment; None takes the scenario's.
 
-        follows_record: False has a customer of the kind `goal` go on from its goal from the first turn on.
+        follows_record: False has a customer of the kind `goal` go on from its goal from the first turn on; calls are due in any order then.
         """
-        playhead, weights = Playhead(), reward or RECORDED_REWARD
+        playhead, weights = Playhead(self._answers.keys), reward or RECORDED_REWARD
         if weights.expressed_satisfaction and weights.satisfaction_words is None:
             weights = weights.model_copy(update={"satisfaction_words": self._satisfaction_words})
         return ConversationEnv(
-            ToolMocker(self._answers, playhead, tools=self._tools, is_tape=self._is_tape if tape is None else tape),
+            ToolMocker(
+                self._answers,
+                playhead,
+                tools=self._tools,
+                is_tape=self._is_tape if tape is None else tape,
+                in_order=follows_record,
+            ),
             self.customers.create(playhead, follows_record=follows_record),
             tools=self._tools,
             draw_case=self.draw_case,

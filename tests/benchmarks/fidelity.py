@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentgym.environments.recording import read_recording
 from agentgym.messages import ToolCall
 from agentgym.scenarios.fidelity import FidelityBar, FidelityReport, measure_fidelity
 from agentgym.scenarios.fidelity.answering import BASES, Answered, History, Mock, recorded_mock
@@ -22,8 +21,8 @@ from agentgym.scenarios.fidelity.figures import Figure
 from agentgym.scenarios.fidelity.put_calls import PutCalls, put_to_mock
 from agentgym.scenarios.fidelity.report import RankFidelity, ToolFidelity
 from agentgym.scenarios.fidelity.tools import all_tools_fidelity, tool_fidelities
-from agentgym.scenarios.fidelity.whole import PaidAgent, paid_in_other_records, rank_fidelity
-from agentgym.scenarios.from_traces import RecordedScenario, make_recorded_pack
+from agentgym.scenarios.fidelity.whole import PaidAgent, environment_for_others, paid_in_other_records, rank_fidelity
+from agentgym.scenarios.from_traces import make_recorded_pack
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.traces.importers import TraceFormat, import_traces
 from agentgym.traces.trace import Trace
@@ -78,7 +77,7 @@ def airline_by_task(log: Sequence[Trace]) -> dict[str, Any]:
         pack = make_recorded_pack([trace for trace in log if trace.cluster_id not in held_tasks], held_out, "tau-bench")
         cases = [(case.recording, case) for case in pack.held_out if case.recording is not None]
         puts.append(put_to_mock(mock_of(pack), recordings_of(pack), held_out))
-        paid += paid_in_other_records(RecordedScenario(pack).create_environment(), cases, seed=0)
+        paid += paid_in_other_records(environment_for_others(pack), cases, seed=0)
     put = together(puts)
     ranks = rank_fidelity("outcome", paid, missing="No task was run twice.")
     return {"tools": tool_fidelities(put), "all_tools": all_tools_fidelity(put), "ranks": ranks}
@@ -96,7 +95,7 @@ def together(puts: Sequence[PutCalls]) -> PutCalls:
 
 
 def mock_of(pack: ScenarioPack) -> Mock:
-    return recorded_mock(map(read_recording, recordings_of(pack)))
+    return recorded_mock(recordings_of(pack))
 
 
 def recordings_of(pack: ScenarioPack) -> list[Trace]:
@@ -109,8 +108,8 @@ def broken_mocks(train: Sequence[Trace], dev: Sequence[Trace], tools: Sequence[s
     for tool in tools:
         known, held_out = calling(train, tool), calling(dev, tool)
         broken = shuffled(known, tool)
-        caught[f"{tool} shuffled"] = failed_tools(put_to_mock(recorded_mock(map(read_recording, broken)), broken, held_out)) == {tool}
-        failing = always_failing(recorded_mock(map(read_recording, known)), tool)
+        caught[f"{tool} shuffled"] = failed_tools(put_to_mock(recorded_mock(broken), broken, held_out)) == {tool}
+        failing = always_failing(recorded_mock(known), tool)
         caught[f"{tool} always failing"] = failed_tools(put_to_mock(failing, known, held_out)) == {tool}
     return caught
 

@@ -7,7 +7,14 @@ from agentgym.messages import ToolCall, assistant, tool_result, user
 from agentgym.scenarios.fidelity import FidelityBar, FidelityReport, measure_fidelity, measure_world
 from agentgym.scenarios.fidelity.bar import judge_ranks
 from agentgym.scenarios.fidelity.figures import Figure
-from agentgym.scenarios.fidelity.whole import PaidAgent, are_about_the_same, paid_in_other_records, rank_fidelity
+from agentgym.scenarios.fidelity.whole import (
+    PaidAgent,
+    are_about_the_same,
+    environment_for_others,
+    paid_in_other_records,
+    rank_fidelity,
+    replay,
+)
 from agentgym.scenarios.from_traces import RECORDED_REWARD, RecordedScenario, make_recorded_pack
 from agentgym.scenarios.lookup import Lookup
 from agentgym.scenarios.pack import ScenarioPack
@@ -35,13 +42,25 @@ def pack_of(customers: range) -> ScenarioPack:
 
 def paid(pack: ScenarioPack) -> list[PaidAgent]:
     cases = [(case.recording, case) for case in pack.held_out if case.recording]
-    return list(paid_in_other_records(RecordedScenario(pack).create_environment(), cases, seed=0))
+    return list(paid_in_other_records(environment_for_others(pack), cases, seed=0))
 
 
 def test_an_agent_is_paid_in_the_record_of_another_who_did_well() -> None:
     """A good one makes the only call due, +10 and +10 for the outcome. A bad one makes it wrongly: -20 over two calls due, and -5."""
     assert [agent.reward for agent in paid(pack_of(range(1)))] == [20.0, 20.0, -10.0 - 5.0]
     assert (RECORDED_REWARD.resolved, RECORDED_REWARD.wrong_call, RECORDED_REWARD.unresolved) == (10.0, -20.0, -5.0)
+
+
+def test_an_agent_that_goes_about_it_otherwise_is_judged_to_its_end() -> None:
+    """It asks a question that the record does not: the recorded customer would be gone."""
+    direct = trial(0, 0, is_good=True)
+    asking = trial(0, 1, is_good=True)
+    first, *rest = asking.messages
+    asking = asking.model_copy(update={"messages": (first, assistant("Which city, please?"), user("City 0, as I said."), *rest)})
+    pack = make_recorded_pack([trial(99, 0, is_good=True)], [direct, asking], "digest")
+    assert [agent.reward for agent in paid(pack)] == [20.0, 20.0]
+    recorded = RecordedScenario(pack).create_environment()
+    assert replay(recorded, pack.held_out[0], asking, seed=0).reward < 0
 
 
 def test_good_agents_paid_more_pass_and_paid_less_fail() -> None:

@@ -6,7 +6,6 @@ import pytest
 from pydantic import JsonValue
 
 from agentgym.environments.recorded_answers import Answered, History
-from agentgym.environments.recording import read_recording
 from agentgym.messages import ToolCall, assistant, tool_result, user
 from agentgym.scenarios.fidelity.answering import Mock, recorded_mock
 from agentgym.scenarios.fidelity.bar import FidelityBar, judge_tool
@@ -130,7 +129,7 @@ def test_a_log_in_which_results_are_paired_wrongly_makes_a_mock_that_is_caught()
         conversation(number, lambda asked, history: (shuffled if asked.name == "get_price" else shop)(asked, history))
         for number in TRAINING
     ]
-    tools = fidelities(recorded_mock(map(read_recording, broken)), train=broken)
+    tools = fidelities(recorded_mock(broken), train=broken)
     assert ("get_price", "results") in failures(tools)
     assert check_of(tools, "get_price", "recall").outcome == "passed"
 
@@ -148,7 +147,7 @@ def test_a_tool_that_training_saw_only_fail_is_caught_where_others_saw_it_work()
         conversation(number, lambda asked, history: (always_failing if asked.name == "get_price" else shop)(asked, history))
         for number in TRAINING
     ]
-    assert ("get_price", "errors") in failures(fidelities(recorded_mock(map(read_recording, broken)), train=broken))
+    assert ("get_price", "errors") in failures(fidelities(recorded_mock(broken), train=broken))
 
 
 def test_writes_that_change_nothing_are_caught_and_the_write_is_named() -> None:

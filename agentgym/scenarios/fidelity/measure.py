@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from agentgym.environments.case import Case
-from agentgym.environments.recording import read_recording
 from agentgym.errors import InsufficientData
 from agentgym.scenarios.fidelity.answering import Mock, recorded_mock
 from agentgym.scenarios.fidelity.bar import FidelityBar, judge
@@ -12,7 +11,7 @@ from agentgym.scenarios.fidelity.customers import Played, customer_fidelity, pla
 from agentgym.scenarios.fidelity.put_calls import PutCalls, put_to_mock, put_to_world
 from agentgym.scenarios.fidelity.report import CustomerFidelity, FidelityReport, RankFidelity
 from agentgym.scenarios.fidelity.tools import all_tools_fidelity, tool_fidelities
-from agentgym.scenarios.fidelity.whole import PaidAgent, paid_in_other_records, rank_fidelity, replay
+from agentgym.scenarios.fidelity.whole import PaidAgent, environment_for_others, paid_in_other_records, rank_fidelity, replay
 from agentgym.scenarios.from_traces import RECORDED, SPARE_TURNS, RecordedScenario
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.registry import load_world
@@ -34,7 +33,7 @@ def measure_fidelity(pack: ScenarioPack, held_out: Sequence[Trace], *, bar: Fide
     if pack.scenario != RECORDED:
         return measure_world(load_world(pack.scenario), held_out, bar=bar, seed=seed)
     train = [case.recording for case in pack.train if case.recording is not None]
-    mock = recorded_mock(map(read_recording, train))
+    mock = recorded_mock(train)
     return measure_recorded(pack, mock, held_out, bar=bar, seed=seed)
 
 
@@ -53,7 +52,7 @@ def measure_recorded(
     patient = RecordedScenario(pack, patience_turns=SPARE_TURNS)
     environment = patient.create_environment()
     own = [Played(trace=trace, case=case, trajectory=replay(environment, case, trace, seed=seed)) for trace, case in cases]
-    paid = list(paid_in_other_records(RecordedScenario(pack).create_environment(), cases, seed=seed))
+    paid = list(paid_in_other_records(environment_for_others(pack), cases, seed=seed))
     return _report(
         RECORDED,
         put_to_mock(mock, train, held_out),

@@ -10,6 +10,8 @@ from agentgym.episode import Outcome, Trajectory
 from agentgym.rank_correlation import MOST_ROWS, Method, rank_correlation
 from agentgym.scenarios.fidelity.figures import Figure, measured, unmeasured
 from agentgym.scenarios.fidelity.report import Judgement, RankFidelity
+from agentgym.scenarios.from_traces import RecordedScenario
+from agentgym.scenarios.pack import ScenarioPack
 from agentgym.traces.trace import Trace
 
 # Two conversations of one customer are about the same when they have at least this share of their words in common. In tau-bench, where
@@ -35,6 +37,12 @@ def replay(environment: ConversationEnv, case: Case, agent: Trace, *, seed: int)
             if is_terminated or is_truncated:
                 break
     return environment.trajectory(())
+
+
+def environment_for_others(pack: ScenarioPack) -> ConversationEnv:
+    """The pack's environment for agents whom its records do not know: its customers go on from their goals, as no agent keeps to a record
+    that is not its own."""
+    return RecordedScenario(pack, customer="goal").create_environment(follows_record=False)
 
 
 def paid_in_other_records(environment: ConversationEnv, cases: Sequence[tuple[Trace, Case]], *, seed: int) -> Iterator[PaidAgent]:

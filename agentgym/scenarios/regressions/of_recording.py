@@ -22,8 +22,8 @@ from agentgym.scenarios.regressions.delta_debugging import MOST_TESTS, ddmin
 from agentgym.scenarios.regressions.regression import LEAST, Regression
 from agentgym.scenarios.value_sources import Sources, value_sources
 from agentgym.tools import Tool
-from agentgym.traces.matching import call_key
 from agentgym.traces.mining import answered_calls, mine_tools
+from agentgym.traces.own_words import EXACT, CallKeys
 from agentgym.traces.trace import Trace
 
 _WORD = re.compile(r"\w+")
@@ -31,33 +31,38 @@ _FAILED = (Outcome.UNRESOLVED, Outcome.ABANDONED)
 Unit = tuple[Message, ...]
 
 
-def regression_of_version(trace: Trace, policy: Policy, *, name: str, seed: int = 0, most_tests: int = MOST_TESTS) -> Regression:
-    """What is left of an accepted conversation on which the version still fails. Raises InvalidInput when it does not fail."""
+def regression_of_version(
+    trace: Trace, policy: Policy, *, name: str, keys: CallKeys = EXACT, seed: int = 0, most_tests: int = MOST_TESTS
+) -> Regression:
+    """What is left of an accepted conversation on which the version still fails. Raises InvalidInput when it does not fail.
+
+    keys: tell which calls ask for the same.
+    """
     if trace.outcome in _FAILED:
         raise InvalidInput(
             f"A version is held against what was right; {trace.conversation_id!r} ended {trace.outcome.value!r}. "
             "Give a conversation that went well."
         )
-    trial = _Trial(trace, lambda shorter: _first_missing(play(policy, shorter, seed=seed), shorter))
+    trial = _Trial(trace, keys, lambda shorter: _first_missing(play(policy, shorter, keys=keys, seed=seed), shorter, keys))
     if trial.failed_at is None:
         raise InvalidInput(f"A regression case is a failure; {name} makes every call of {trace.conversation_id!r}. Nothing is to be kept.")
     return _minimised(trial, source=trace, found_in=name, most_tests=most_tests)
 
 
-def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests: int = MOST_TESTS) -> Regression:
+def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, keys: CallKeys = EXACT, most_tests: int = MOST_TESTS) -> Regression:
     """What is left of the conversation that shows what was right where this one failed: the first call it lacks, and all that call needs.
 
     traces: the log, in which a conversation of the same customer is looked for that went well and was about the same: what its calls take
     from the customer's words, up to the one that the failed conversation lacks, was said there too. Of several it is the one that agrees
-    longest.
+    longest.   keys: tell which calls ask for the same.
     Raises InvalidInput for a conversation that did not fail, InsufficientData when nothing shows what would have been right.
     """
     if failed.outcome not in _FAILED:
         raise InvalidInput(f"A regression case is a failure; {failed.conversation_id!r} is not known to have failed. Choose one that did.")
-    made = {call_key(call) for call, answer in answered_calls(failed.messages) if answer is not None and not answer.is_error}
+    made = {keys.of(call) for call, answer in answered_calls(failed.messages) if answer is not None and not answer.is_error}
     good = [trace for trace in traces if trace.outcome not in (*_FAILED, None) and are_about_the_same(trace, failed)]
-    candidates = [trace for trace in good if _asks_for(failed, trace, made)]
-    trials = [_Trial(trace, lambda shorter: _first_lacking(shorter, made)) for trace in candidates]
+    candidates = [trace for trace in good if _asks_for(failed, trace, made, keys)]
+    trials = [_Trial(trace, keys, lambda shorter: _first_lacking(shorter, made, keys)) for trace in candidates]
     trials = [trial for trial in trials if trial.failed_at is not None and trial.is_sound(trial.trace)]
     if not trials:
         raise InsufficientData(
@@ -69,17 +74,17 @@ def regression_of_failure(failed: Trace, traces: Iterable[Trace], *, most_tests:
     return _minimised(best, source=failed, found_in=failed.agent_version or "the recorded agent", most_tests=most_tests)
 
 
-def _asks_for(failed: Trace, other: Trace, made: set[str]) -> bool:
+def _asks_for(failed: Trace, other: Trace, made: set[str], keys: CallKeys) -> bool:
     """Whether all that the calls of the other conversation take from the customer's words was said in the failed one too; made: as there.
 
     Calls after the first one that the failed conversation lacks do not count: it need not have come to them.
     """
     said, told = customer_words(failed), customer_words(other)
-    lacking = _first_lacking(other, made)
+    lacking = _first_lacking(other, made, keys)
     for call, _ in answered_calls(other.messages):
         if not _words(call.arguments) & told <= said:
             return False
-        if call_key(call) == lacking:
+        if keys.of(call) == lacking:
             break
     return True
 
@@ -90,18 +95,18 @@ def _words(value: JsonValue) -> frozenset[str]:
     return frozenset(_WORD.findall(str(value).casefold()))
 
 
-def play(policy: Policy, trace: Trace, *, seed: int) -> Trajectory:
+def play(policy: Policy, trace: Trace, *, keys: CallKeys, seed: int) -> Trajectory:
     """The policy in this recording, with a customer who leaves where it does not do what the record does."""
-    return play_episode(_scenario(trace).create_environment(), policy, recorded_case(trace), seed=seed)
+    return play_episode(_scenario(trace, keys).create_environment(), policy, recorded_case(trace), seed=seed)
 
 
 class _Trial:
     """A recording, the call that is failed at, and whether a shorter one is still that failure."""
 
-    def __init__(self, trace: Trace, failing: Callable[[Trace], str | None]) -> None:
-        self.trace = trace
+    def __init__(self, trace: Trace, keys: CallKeys, failing: Callable[[Trace], str | None]) -> None:
+        self.trace, self.keys = trace, keys
         self._failing = failing  # the first due call of a recording that the agent does not make; None when it makes all
-        self.due_keys = [call_key(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error)]
+        self.due_keys = [keys.of(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error)]
         self.failed_at = failing(trace) if self.due_keys else None
         self._sources = {id(call): sources for call, sources in value_sources(trace)}
         self._before = _customers_words_before_calls(trace)
@@ -111,7 +116,7 @@ class _Trial:
 
     def is_sound(self, shorter: Trace) -> bool:
         """Whether the recorded agent is right in it, and can know every value it could know before."""
-        return self._knows_values(shorter) and _replays_rightly(shorter)
+        return self._knows_values(shorter) and _replays_rightly(shorter, self.keys)
 
     def _knows_values(self, shorter: Trace) -> bool:
         kept = {id(message) for message in shorter.messages}
@@ -144,7 +149,7 @@ def _minimised(trial: _Trial, *, source: Trace, found_in: str, most_tests: int) 
         result = ddmin(split(units), lambda kept: trial.still_fails(_joined(trial.trace, opening, kept)), most_tests=most_tests)
         units, tests, is_minimal = list(result.units), tests + result.tests, is_minimal and result.is_minimal
         shorter = _joined(trial.trace, opening, units)
-    call = next(call for message in shorter.messages for call in message.tool_calls if call_key(call) == trial.failed_at)
+    call = next(call for message in shorter.messages for call in message.tool_calls if trial.keys.of(call) == trial.failed_at)
     case = recorded_case(
         shorter.model_copy(update={"conversation_id": f"{trial.trace.conversation_id}{LEAST}", "customer_id": source.cluster_id})
     )
@@ -186,11 +191,11 @@ def _joined(trace: Trace, opening: Unit, units: Iterable[Unit]) -> Trace:
     return trace.model_copy(update={"messages": messages or trace.messages[:1]})
 
 
-def _replays_rightly(trace: Trace) -> bool:
+def _replays_rightly(trace: Trace, keys: CallKeys) -> bool:
     """Whether the recorded agent is right in everything it does here, and the customer speaks first."""
     if not any(message.role == "user" for message in trace.messages):
         return False
-    environment = _scenario(trace).create_environment()
+    environment = _scenario(trace, keys).create_environment()
     environment.reset(seed=0, options={"case": recorded_case(trace)})
     for message in trace.messages:
         if message.role == "assistant":
@@ -201,17 +206,17 @@ def _replays_rightly(trace: Trace) -> bool:
     return played.is_success and bool(played.calls) and all(judged.is_correct for judged in played.calls)
 
 
-def _scenario(trace: Trace) -> RecordedScenario:
+def _scenario(trace: Trace, keys: CallKeys) -> RecordedScenario:
     tools: tuple[Tool, ...] = trace.tools or mine_tools([trace])
     case = recorded_case(trace)
-    return RecordedScenario(ScenarioPack(scenario=RECORDED, tools=tools, train=(), held_out=(case,), snapshot_digest=""))
+    return RecordedScenario(ScenarioPack(scenario=RECORDED, tools=tools, train=(), held_out=(case,), snapshot_digest=""), keys=keys)
 
 
-def _first_missing(played: Trajectory, trace: Trace) -> str | None:
+def _first_missing(played: Trajectory, trace: Trace, keys: CallKeys) -> str | None:
     """The first call of the record that was not made rightly."""
-    made = [call_key(judged.call) for judged in played.calls if judged.is_correct]
+    made = [keys.of(judged.call) for judged in played.calls if judged.is_correct]
     for call, answer in answered_calls(trace.messages):
-        key = call_key(call)
+        key = keys.of(call)
         if answer is not None and answer.is_error:
             continue
         if key not in made:
@@ -220,7 +225,7 @@ def _first_missing(played: Trajectory, trace: Trace) -> str | None:
     return None
 
 
-def _first_lacking(trace: Trace, made: set[str]) -> str | None:
+def _first_lacking(trace: Trace, made: set[str], keys: CallKeys) -> str | None:
     """The first call of the record that is not among those made."""
-    due = (call_key(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error))
+    due = (keys.of(call) for call, answer in answered_calls(trace.messages) if not (answer and answer.is_error))
     return next((key for key in due if key not in made), None)
