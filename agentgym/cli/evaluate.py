@@ -13,7 +13,6 @@ from agentgym.traces.source import TraceSource
 if TYPE_CHECKING:
     from agentgym.episode import Policy
     from agentgym.registry import ModelVersion
-    from agentgym.traces.trace import Trace
     from agentgym.verdicts import EvaluationReport, Subject
 
 
@@ -103,9 +102,10 @@ def _played(
     from agentgym.scenarios.edge_cases.making import with_edge_cases
     from agentgym.scenarios.pack import ScenarioPack
     from agentgym.scenarios.registry import load_world
+    from tasks.reading import usable_traces
 
     world = load_world(scenario)
-    traces = _validated(source, scenario, settings) if source else ()
+    traces = usable_traces(source, settings, scenario=scenario) if source else ()
     judged = tuple(map(world.case_from_trace, traces)) if source else tuple(world.generate_cases(cases, seed=seed))
     played = evaluate_policy(policy, world, judged, subject=subject, seed=seed)
     logs = [assess_logs(traces, world, log_digest=played.case_set_digest)] if source else []
@@ -126,8 +126,9 @@ def _replayed(
     from agentgym.scenarios.edge_cases.making import with_edge_cases
     from agentgym.scenarios.from_traces import RECORDED, recorded_case
     from tasks.artifacts import read_pack, read_snapshot
+    from tasks.reading import usable_traces
 
-    traces = _validated(source, RECORDED, settings)
+    traces = usable_traces(source, settings, scenario=RECORDED)
     pack, snapshot = read_pack(version.source("pack"), settings), read_snapshot(version.source("snapshot"), settings)
     with_edges = with_edge_cases(
         pack.model_copy(
@@ -156,26 +157,11 @@ def _played_recordings(
     from agentgym.scenarios.from_traces import RECORDED, RecordedScenario, make_recorded_pack
     from tasks.artifacts import read_snapshot
     from tasks.language_model import language_model
+    from tasks.reading import usable_traces
 
     kind = customer_kind(customer)
     model = language_model(settings) if kind == "language" else None
     snapshot = read_snapshot(version.source("snapshot"), settings)
-    pack = make_recorded_pack(snapshot.train, _validated(source, RECORDED, settings), snapshot.digest)
+    pack = make_recorded_pack(snapshot.train, usable_traces(source, settings, scenario=RECORDED), snapshot.digest)
     scenario = RecordedScenario(pack, customer=kind, model=model)
     return _Evaluated(report=evaluate_policy(policy, scenario, pack.held_out, subject=subject, seed=seed))
-
-
-def _validated(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Trace, ...]":
-    """Redacted as the traces were that the version learned from: with the secret of the same workspace."""
-    from agentgym.traces.validation import load_validated
-    from tasks.redaction import redactor_of
-
-    validated = load_validated(
-        source.path,
-        source.format,
-        mapping=source.mapping,
-        limit=source.limit,
-        max_quarantined_share=source.max_quarantined_share,
-        redactor=redactor_of(source, settings, scenario=scenario),
-    )
-    return validated.traces

@@ -1,6 +1,5 @@
 """`agentgym scenarios fidelity`: how far an environment made from a log, or a declared world, can be trusted."""
 
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -62,29 +61,15 @@ def _pack_of(source: TraceSource, scenario: str, settings: Settings) -> "tuple[S
     from agentgym.scenarios.registry import load_world
     from agentgym.store import open_store
     from agentgym.traces.snapshot import DatasetSnapshot
+    from tasks.reading import usable_traces
 
     if scenario != RECORDED:
         load_world(scenario)
-    train = _validated(source, source.path, scenario, settings)
-    held_out = None if source.held_out is None else _validated(source, source.held_out, scenario, settings)
+    train = usable_traces(source, settings, scenario=scenario)
+    held_out = None if source.held_out is None else usable_traces(source, settings, scenario=scenario, path=source.held_out)
     with TemporaryDirectory(prefix="agentgym-fidelity-") as folder:
         store = open_store(folder)
         snapshot = DatasetSnapshot.read(store, DatasetSnapshot.write(store, train, held_out=held_out))
     if scenario == RECORDED:
         return make_recorded_pack(snapshot.train, snapshot.held_out, snapshot.digest), snapshot.held_out
     return load_world(scenario).make_pack(snapshot.train, snapshot.held_out, snapshot.digest), snapshot.held_out
-
-
-def _validated(source: TraceSource, path: Path, scenario: str, settings: Settings) -> "tuple[Trace, ...]":
-    """Redacted with the secret of the workspace, on which the split rests where a customer is known by an address."""
-    from agentgym.traces.validation import load_validated
-    from tasks.redaction import redactor_of
-
-    return load_validated(
-        path,
-        source.format,
-        mapping=source.mapping,
-        limit=source.limit if path == source.path else None,
-        max_quarantined_share=source.max_quarantined_share,
-        redactor=redactor_of(source, settings, scenario=scenario),
-    ).traces

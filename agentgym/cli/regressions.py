@@ -50,9 +50,10 @@ def add_regression_cases(
     """reference: of the version whose failures are kept; None for those of the log."""
     with session(is_json=is_json) as run:
         make_workspace(run.settings)
+        from tasks.reading import usable_traces
         from tasks.regressions import open_regressions
 
-        traces = _traces(source, scenario, run.settings)
+        traces = usable_traces(source, run.settings, scenario=scenario)
         minimise = _minimiser(traces, reference, scenario=scenario, seed=seed, agent=agent, settings=run.settings)
         regressions, added, passed_over = open_regressions(agent, run.settings), [], {}
         for trace, regression in _regressions(_chosen(traces, conversations), minimise, is_asked=bool(conversations)):
@@ -116,15 +117,6 @@ def _version(reference: str, agent: str, settings: Settings) -> tuple[Any, str]:
 
     version = open_registry(agent, settings).resolve(reference)
     return load_policy(read_checkpoint(version.checkpoint, settings), environment=os.environ), f"version {version.version}"
-
-
-def _traces(source: TraceSource, scenario: str, settings: Settings) -> tuple["Trace", ...]:
-    from agentgym.traces.validation import load_validated
-    from tasks.redaction import redactor_of
-
-    redactor = redactor_of(source, settings, scenario=scenario)
-    share = source.max_quarantined_share
-    return load_validated(source.path, source.format, mapping=source.mapping, max_quarantined_share=share, redactor=redactor).traces
 
 
 def _chosen(traces: Sequence["Trace"], conversations: Sequence[str]) -> list["Trace"]:

@@ -38,9 +38,11 @@ def run_synthesize(
     reference: of the version that plays the edge cases.
     """
     with session(is_json=is_json) as run:
+        from tasks.reading import usable_traces
+
         _require_something(business, augmentation, edge_cases, scenario)
         make_workspace(run.settings)
-        traces = _traces(source, scenario, run.settings)
+        traces = usable_traces(source, run.settings, scenario=scenario)
         told: dict[str, Any] = {"out": str(out), "read": len(traces)}
         if business is not None:
             traces = _adapted(traces, business)
@@ -70,21 +72,6 @@ def _require_something(business: Path | None, augmentation: Mapping[str, Any] | 
             f"The conversations of a declared world follow from its declaration; those of {scenario!r} cannot be rewritten. "
             "Use --edge alone for it, or leave --scenario away."
         )
-
-
-def _traces(source: TraceSource, scenario: str, settings: Settings) -> "tuple[Trace, ...]":
-    from agentgym.traces.validation import load_validated
-    from tasks.redaction import redactor_of
-
-    validated = load_validated(
-        source.path,
-        source.format,
-        mapping=source.mapping,
-        limit=source.limit,
-        max_quarantined_share=source.max_quarantined_share,
-        redactor=redactor_of(source, settings, scenario=scenario),
-    )
-    return validated.traces
 
 
 def _adapted(traces: "tuple[Trace, ...]", business: Path) -> "tuple[Trace, ...]":

@@ -21,7 +21,7 @@ from agentgym.evaluation.floors import AlwaysTalk
 from agentgym.messages import assistant, user
 from agentgym.policies.checkpoint import Checkpoint, Manifest
 from agentgym.registry import Lineage, ModelRegistry
-from agentgym.scenarios.from_traces import make_recorded_pack
+from agentgym.scenarios.from_traces import RECORDED, make_recorded_pack
 from agentgym.scenarios.pack import ScenarioPack
 from agentgym.scenarios.regressions.of_recording import regression_of_version
 from agentgym.serving.exposure_log import Exposure, ExposureLog, Feedback, record, record_feedback
@@ -40,6 +40,7 @@ from tasks.forgetting import Forgotten, forget_conversation, stored_ids
 from tasks.forgotten import forgotten_in
 from tasks.health import look_at
 from tasks.health.agent import agent_looks
+from tasks.reading import usable_traces
 from tasks.redaction import redactor_of
 from tasks.regressions import open_regressions
 
@@ -245,6 +246,13 @@ def test_a_later_import_leaves_it_out_and_counts_it(workspace: Workspace) -> Non
     workspace.forget()
     report = load_validated(workspace.source.path, "jsonl", is_forgotten=forgotten_in(workspace.settings)).report
     assert (report.read, report.accepted, report.quarantined, report.forgotten) == (COUNT, COUNT - 2, 1, 1)
+
+
+def test_no_command_takes_it_up_again_from_the_log(workspace: Workspace) -> None:
+    read = {trace.conversation_id for trace in usable_traces(workspace.source, workspace.settings, scenario=RECORDED)}
+    workspace.forget("c3")
+    assert {trace.conversation_id for trace in usable_traces(workspace.source, workspace.settings, scenario=RECORDED)} == read - {"c3"}
+    assert "c3" in read
 
 
 def test_a_quarantined_conversation_is_forgotten_too(workspace: Workspace) -> None:
