@@ -89,7 +89,8 @@ def _resumed(folder: Path, besides: Collection[str], settings: Settings) -> "Tra
 
 def _found(named: str, agent: str, settings: Settings) -> "Start":
     """A folder or file where there is one of this name, else a version of the agent."""
-    if Path(named).exists():
+    # Unlike `Path.exists` it takes a name that no file can have for one that is not there.
+    if os.path.exists(named):
         return Path(named)
     from agentgym.registry import ALIASES
     from tasks.artifacts import read_checkpoint

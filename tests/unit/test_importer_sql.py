@@ -94,6 +94,7 @@ def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) ->
     ("fields", "message"),
     [
         ({"url": "sqlite:////nowhere/support.db"}, "no file is at '/nowhere/support.db'"),
+        ({"url": f"sqlite:////{'a' * 300}.db"}, "cannot: File name too long"),
         ({"url": "SECRET"}, "A log is read with a url and a query that gives rows; support.json got: Could not parse"),
         ({"url": "oracel://ann:SECRET@host"}, "Can't load plugin"),
         ({"url": "mysql+pymysql://ann:SECRET@host/db"}, "A database needs its driver; support.json needs 'pymysql'"),

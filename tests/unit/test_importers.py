@@ -245,6 +245,15 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
         traces_of(write_lines(tmp_path / "log.jsonl", SHORT_FORM), "opnai")
 
 
+@pytest.mark.parametrize("mapping", [False, True])
+def test_a_name_that_no_file_can_have_is_bad_input(tmp_path: Path, mapping: bool) -> None:
+    """Python's own checks of paths raise for it."""
+    log, too_long = tmp_path / "log.csv", tmp_path / ("a" * 300)
+    log.write_text("a,b")
+    with pytest.raises(InvalidInput, match="cannot: File name too long"):
+        list(import_traces(log, "csv", mapping=too_long) if mapping else import_traces(too_long, "jsonl"))
+
+
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="nothing is at"):
         traces_of(tmp_path / "nowhere.jsonl")

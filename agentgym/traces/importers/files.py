@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import orjson
 
@@ -43,11 +43,22 @@ def file_bytes(file: Path) -> int:
         return 0
 
 
+def what_is_at(path: Path) -> Literal["file", "folder", "nothing"]:
+    """Raises InvalidInput when nobody can look there: the name is too long, or a folder on the way may not be entered."""
+    try:
+        return "file" if path.is_file() else "folder" if path.exists() else "nothing"
+    except OSError as error:
+        raise InvalidInput(
+            f"A path must be one that can be looked at; {str(path)!r} cannot: {error.strerror}. Check the path, and who may read there."
+        ) from error
+
+
 def log_files(path: Path, suffixes: Sequence[str] = JSON_SUFFIXES) -> list[Path]:
     """The file itself, or the logs in a folder and below it, by name; schemas and tool lists beside them are not logs."""
-    if path.is_file():
+    kind = what_is_at(path)
+    if kind == "file":
         return [path]
-    if not path.exists():
+    if kind == "nothing":
         refuse_url(path)
         raise InvalidInput(f"Traces are read from a file or a folder; nothing is at {str(path)!r}. Check the path.")
     found = sorted(file for file in path.rglob("*") if _is_log(file.relative_to(path), suffixes) and file.is_file())

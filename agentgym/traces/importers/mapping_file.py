@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agentgym.errors import InvalidInput
-from agentgym.traces.importers.files import open_log, read_json
+from agentgym.traces.importers.files import open_log, read_json, what_is_at
 from agentgym.traces.importers.json_values import refuse_database
 from agentgym.traces.importers.url import refuse_url
 
@@ -28,9 +28,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 def require_mapping_file(file: Path) -> Path:
     """The file itself. Raises InvalidInput when none is there."""
-    if not file.is_file():
+    found = what_is_at(file)
+    if found != "file":
         refuse_url(file)
-        fact = "is a folder" if file.exists() else "is not there"
+        fact = "is a folder" if found == "folder" else "is not there"
         raise InvalidInput(f"A mapping (--mapping) is a JSON file; {str(file)!r} {fact}. Check the path; docs/06-logs.md has examples.")
     return file
 

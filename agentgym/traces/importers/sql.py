@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
 from agentgym.errors import InvalidInput, Unavailable
 from agentgym.messages import Role
-from agentgym.traces.importers.files import SourceFile, file_name
+from agentgym.traces.importers.files import SourceFile, file_name, what_is_at
 from agentgym.traces.importers.mapping_file import read_mapping
 from agentgym.traces.importers.reading import Place
 from agentgym.traces.importers.record import Record, RejectedLine
@@ -129,7 +129,7 @@ def _url(log: DatabaseLog) -> "sqlalchemy.URL":
     url = sqlalchemy.make_url(log.url.get_secret_value())
     # SQLite makes a database of every file name, and then says that the table is absent.
     is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:") and "uri" not in url.query
-    if is_file and not Path(str(url.database)).is_file():
+    if is_file and what_is_at(Path(str(url.database))) != "file":
         raise InvalidInput(f"A log is read from a database that is there; no file is at {url.database!r}. Check the path in the url.")
     return url
 
