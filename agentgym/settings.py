@@ -124,7 +124,8 @@ def make_workspace(settings: Settings, *, least_free_bytes: int = 64 * 2**20) ->
     least_free_bytes: on a full disk that server would not start, and would not say why. Raises Unavailable.
     """
     try:
-        settings.workspace.mkdir(parents=True, exist_ok=True)
+        # Conversations are kept in it, which are nobody else's.
+        settings.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(settings.workspace).free
     except OSError as error:
         raise Unavailable(

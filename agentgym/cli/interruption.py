@@ -18,7 +18,7 @@ from agentgym.cli.console import Screen
 from agentgym.cli.entry import EXIT_CODE
 
 GRACE_SECONDS = 3.0
-MESSAGE = "Interrupted. Nothing finished is lost: the same command goes on from there."
+MESSAGE = "Interrupted. Nothing finished is lost; run the same command again."
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from agentgym.cli.out_file import require_out_file
 from agentgym.cli.session import session
 from agentgym.errors import InvalidInput
 from agentgym.settings import Settings, make_workspace
@@ -40,6 +41,7 @@ def run_synthesize(
     with session(is_json=is_json) as run:
         from tasks.reading import usable_traces
 
+        require_out_file(out, source)
         _require_something(business, augmentation, edge_cases, scenario)
         make_workspace(run.settings)
         traces = usable_traces(source, run.settings, scenario=scenario)

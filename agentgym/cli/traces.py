@@ -37,18 +37,20 @@ def validate_log(source: TraceSource, *, is_json: bool) -> None:
 
 def import_log(source: TraceSource, out: Path, *, is_json: bool) -> None:
     with session(is_json=is_json) as run:
+        from agentgym.cli.out_file import compressed_as_named, require_out_file
         from agentgym.store import writing_atomically
         from agentgym.traces.rows import trace_lines
         from tasks.forgotten import forgotten_in
         from tasks.redaction import redactor_of
 
+        require_out_file(out, source)
         validation = _validation(source, redactor_of(source, run.settings), forgotten_in(run.settings))
-        with writing_atomically(out, named="file") as file:
+        with writing_atomically(out, named="file") as whole, compressed_as_named(whole, out) as file:
             for accepted in _watched(validation, source, run.screen):
                 file.writelines(trace_lines(accepted.rows, [trace.tools for trace in accepted.observed]))
             validation.refuse_unusable(source.max_quarantined_share)
         _show_report(validation, run.screen)
-        run.screen.show(f"The others are in {out}.")
+        run.screen.show(f"Those that can be used are in {out}.")
         run.screen.finish(validation.report().model_dump() | {"out": str(out)})
 
 

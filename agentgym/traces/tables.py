@@ -6,7 +6,7 @@ worked out here and becomes a column; whether it is allowed is for the rules to 
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +100,27 @@ def joined(batches: Sequence[FlatBatch]) -> FlatBatch:
 
 
 def tables_of(flat: FlatBatch, memory: Memory) -> dict[str, pd.DataFrame]:
-    """The tables with what was seen of each conversation before; the batch is added to the memory."""
-    identities = flat.columns["conversations"]["conversation_id"]
+    """All tables; the batch is added to the memory."""
+    return {"conversations": conversation_table(flat, memory), **message_tables(flat)}
+
+
+def message_tables(flat: FlatBatch) -> dict[str, pd.DataFrame]:
+    return {name: pd.DataFrame(flat.columns[name], columns=list(COLUMNS[name])) for name in COLUMNS if name != "conversations"}
+
+
+def conversation_table(flat: FlatBatch, memory: Memory, broken: Collection[int] = ()) -> pd.DataFrame:
+    """The conversations with what was seen of each before; the batch is added to the memory.
+
+    broken: rows that are kept out whatever is found. They are not remembered, or one that is mended later would pass for their copy.
+    """
+    identities = [None if row in broken else named for row, named in enumerate(flat.columns["conversations"]["conversation_id"])]
+    contents = [None if row in broken else content for row, content in enumerate(flat.contents)]
     names = [identity or place for identity, place in zip(identities, flat.places, strict=True)]
     seen = {
         "used_at": memory.used_at(list(zip(identities, flat.places, strict=True))),
-        "copy_of": memory.copy_of(list(zip(flat.contents, names, strict=True))),
+        "copy_of": memory.copy_of(list(zip(contents, names, strict=True))),
     }
-    columns = {**flat.columns, "conversations": {**flat.columns["conversations"], **seen}}
-    return {name: pd.DataFrame(columns[name], columns=list(COLUMNS[name])) for name in COLUMNS}
+    return pd.DataFrame({**flat.columns["conversations"], **seen}, columns=list(COLUMNS["conversations"]))
 
 
 def read_unchecked(record: Record) -> list[Message]:

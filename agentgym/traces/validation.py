@@ -21,7 +21,7 @@ from agentgym.traces.preparation import Item, Prepared, batches, evidence
 from agentgym.traces.quarantine import Quarantine, quarantined
 from agentgym.traces.redaction import Redactor
 from agentgym.traces.rows import traces_of
-from agentgym.traces.tables import FlatBatch, joined, tables_of
+from agentgym.traces.tables import conversation_table, joined, message_tables
 from agentgym.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Validation:
         return is_left_out
 
     def _judged(self, batches: Sequence[tuple[Tools, Prepared]]) -> Iterator[Accepted]:
-        found = self._findings([prepared.flat for _, prepared in batches])
+        found = self._findings([prepared for _, prepared in batches])
         for (tools, prepared), findings in zip(batches, found, strict=True):
             yield self._sorted_out(prepared, tools, findings)
 
@@ -216,14 +216,21 @@ class Validation:
         is_whole = len(rows) == len(prepared.numbers)
         return Accepted(rows=prepared.rows if is_whole else prepared.rows.take(pa.array(rows, pa.int64())), observed=seen)
 
-    def _findings(self, batches: Sequence[FlatBatch]) -> list[dict[int, list[str]]]:
-        """Of each batch: by the number of a conversation, the rules it breaks."""
-        ends = list(accumulate(len(batch.places) for batch in batches))
+    def _findings(self, batches: Sequence[Prepared]) -> list[dict[int, list[str]]]:
+        """Of each batch: by the number of a conversation, the rules it breaks, those of the whole conversation first."""
+        ends = list(accumulate(len(batch.conversations) for batch in batches))
+        begins = [0, *ends[:-1]]
         found: list[dict[int, list[str]]] = [{} for _ in batches]
-        for finding in self._inspection.inspect(tables_of(joined(batches), self._memory)) if batches else ():
+        if not batches:
+            return found
+        flat = joined([batch.flat for batch in batches])
+        of_messages = self._inspection.inspect(message_tables(flat))
+        faulty = {begin + number for begin, batch in zip(begins, batches, strict=True) for number in batch.faults}
+        broken = faulty | {finding.row for finding in of_messages}
+        of_conversations = self._inspection.inspect({"conversations": conversation_table(flat, self._memory, broken)})
+        for finding in (*of_conversations, *of_messages):
             batch = bisect_right(ends, finding.row)
-            number = finding.row - (ends[batch] - len(batches[batch].places))
-            found[batch].setdefault(number, []).append(finding.reason)
+            found[batch].setdefault(finding.row - begins[batch], []).append(finding.reason)
         return found
 
     def _count(self, prepared: Prepared, rows: Sequence[int], seen: Sequence[ToolEvidence]) -> None:
@@ -246,7 +253,7 @@ def _refuse_unusable(report: ValidationReport, first: RejectedLine | None, path:
         raise InvalidInput(
             f"At most {max_quarantined_share:.0%} of a log may be unusable; {report.quarantined} of {report.read} conversations in "
             f"{str(path)!r} are. The first is {first.source}:{first.line}: {' '.join(first.reasons)} "
-            "Mend the export, or allow a larger share."
+            "Mend the export, or take what can be used out of it with `agentgym traces import --max-quarantined`."
         )
     if not report.tool_calls:
         raise InsufficientData(

@@ -16,6 +16,7 @@ from agentgym.tools import Tool
 from agentgym.traces.census import UNKNOWN, Census, count_traces
 from agentgym.traces.snapshot import SplitConfig
 from agentgym.traces.trace import Trace
+from agentgym.traces.validation import MAX_QUARANTINED_SHARE
 from agentgym.training.training_time import TrainingTime, training_time
 
 DEFAULT_TARGET = 0.5
@@ -166,12 +167,14 @@ def _on_amount(found: _Situation) -> Iterator[Advice]:
     )
     if found.quarantined:
         more = found.quarantined * found.usable / max(1, found.census.conversations)
+        share = found.quarantined / (found.quarantined + found.census.conversations)
         yield Advice(
             name="quarantined",
-            lacking=f"{found.quarantined} conversations cannot be used.",
+            lacking=f"{found.quarantined} conversations ({share:.0%}) cannot be used; training takes {MAX_QUARANTINED_SHARE:.0%}.",
             log_next="Mend what `agentgym traces validate` tells of them.",
             brings="more conversations",
             points=found.gain_of(more),
+            is_needed=share > MAX_QUARANTINED_SHARE,
         )
 
 

@@ -90,6 +90,19 @@ def test_batches_and_groups_of_rows_leave_no_trace_in_the_snapshot(tmp_path: Pat
     assert len(digests) == 1
 
 
+def test_what_was_kept_out_is_no_original_of_what_is_mended_later(tmp_path: Path) -> None:
+    """A score out of range, and a call that its schema refuses; each comes again, mended, under its own id and under another one."""
+    bad_score, bad_call = conversation(1) | {"satisfaction_score": 99}, conversation(3)
+    mended = [conversation(1), conversation(1) | {"conversation_id": "again"}, conversation(3) | {"tools": []}]
+    lines = [bad_score, bad_call, *mended, conversation(2)]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = validation.load_validated(log, "jsonl", max_quarantined_share=1.0)
+    assert [trace.conversation_id for trace in found.traces] == ["c1", "c3", "c2"]
+    assert [(line.line, len(line.reasons)) for line in found.rejected] == [(1, 1), (2, 1), (4, 1)]
+    assert found.rejected[2].reasons == ("A conversation is in the log once; copy_of is 'c1'.",)
+
+
 def test_progress_is_told_after_each_batch_and_ends_with_all_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "BATCH_CONVERSATIONS", 40)
     log, told = write_log(tmp_path / "log.jsonl", 100), list[int]()

@@ -1,5 +1,6 @@
 """`agentgym traces import` and `show`, as somebody types them."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -73,8 +74,35 @@ def test_of_a_log_that_is_refused_nothing_is_written(
 def test_a_file_that_cannot_be_written_is_named(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, answer = told(capsys, monkeypatch, "import", log, "--out", log / "a.jsonl")
+    (tmp_path / "file").write_text("")
+    code, answer = told(capsys, monkeypatch, "import", log, "--out", tmp_path / "file" / "a.jsonl")
     assert (code, answer["error"]["message"].startswith("The file must be writable")) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("log.jsonl", "may not take the place of the log"),
+        ("folder", "is a folder"),
+        ("s3://bucket/log.jsonl", "is in a bucket"),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, out: str, why: str
+) -> None:
+    (tmp_path / "folder").mkdir(exist_ok=True)
+    before = log.read_bytes()
+    target = {"log.jsonl": log, "folder": tmp_path / "folder"}.get(out, Path(out))
+    code, answer = told(capsys, monkeypatch, "import", log, "--out", target)
+    assert (code, why in answer["error"]["message"], log.read_bytes()) == (2, True, before)
+
+
+def test_what_is_imported_is_compressed_where_its_name_says_so(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("out.jsonl", "out.jsonl.gz"):
+        assert told(capsys, monkeypatch, "import", log, "--out", tmp_path / name)[0] == 0
+    assert gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()) == (tmp_path / "out.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("asked", [("--id", "c4"), ("--number", "5")])

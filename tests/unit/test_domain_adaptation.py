@@ -87,6 +87,9 @@ def test_names_that_stay_change_nothing() -> None:
         ({"values": {"three": "full", "five": "full"}}, "of the values, 'five' and 'three' all become 'full'"),
         ({"values": WHOLE["values"] | {"Rome": "Grand Hotel"}}, "becomes 'Grand Hotel', which is a value of the log already"),
         ({"words": {"Rome": "Bern"}}, "'Rome' is both a value and a word"),
+        ({"words": {"zeppelin": "boat"}}, "under words it names 'zeppelin', which nobody says, gives or finds in the log"),
+        ({"words": {"hotel": ""}}, "under words 'hotel' becomes ''; neither may be empty"),
+        ({"values": WHOLE["values"] | {"": "x"}}, "under values '' becomes 'x'; neither may be empty"),
     ],
 )
 def test_an_ambiguous_or_incomplete_mapping_is_refused_in_one_line(changes: dict[str, dict[str, str]], told: str) -> None:

@@ -113,6 +113,8 @@ def test_a_report_survives_its_way_through_json_and_its_verdict_follows_from_it(
     without_tools = report.model_copy(update={"checks": tuple(check for check in report.checks if check.part != "tool")})
     assert {check.outcome for check in without_tools.checks} > {"passed"}
     assert without_tools.verdict == "not_measured"
+    only_recall = tuple(check for check in report.checks if check.part != "tool" or check.name in ("recall", "arguments"))
+    assert report.model_copy(update={"checks": only_recall}).verdict == "not_measured"
     broken = report.checks[0].model_copy(update={"outcome": "failed", "statement": "find_order: it lies.", "repair": "Mend it."})
     worse = report.model_copy(update={"checks": (*report.checks[1:], broken)})
     assert worse.verdict == "failed"

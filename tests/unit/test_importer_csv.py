@@ -117,6 +117,18 @@ def test_rows_are_put_in_order_by_number_or_by_text(tmp_path: Path, orders: list
     assert [message.role for message in trace.messages] == ["assistant", "tool", "assistant", "user"]
 
 
+@pytest.mark.parametrize(
+    ("orders", "reason"),
+    [
+        (["9", "10", "11", ""], "Every row says in 'place' where it stands in its conversation; the one in log.csv:5 does not."),
+        (["9", "10", "x", "12"], "Rows are in order by numbers, or by dates; 'place' in log.csv:4 is 'x' beside numbers."),
+    ],
+)
+def test_rows_whose_order_is_not_known_are_in_none(tmp_path: Path, orders: list[str], reason: str) -> None:
+    rows = [[*row, order] for row, order in zip(ROWS, orders, strict=True)]
+    assert reasons(read(tmp_path, rows, [*HEADER, "place"], columns=COLUMNS | {"order": "place"})) == [reason]
+
+
 def test_rows_that_are_mapped_to_nothing_are_not_said(tmp_path: Path) -> None:
     assert trace_of(read(tmp_path, [*ROWS, ["t1", "note", "SECRET", "", "", ""]])) == trace_of(read(tmp_path, ROWS))
 

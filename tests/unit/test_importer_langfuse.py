@@ -166,3 +166,11 @@ def test_a_page_of_the_api_holds_traces_each_judged_alone(tmp_path: Path) -> Non
     assert isinstance(third, RejectedLine)
     assert second.reasons == ("The observations of a trace must be a list; got str.",)
     assert third.reasons == ("A trace tells a conversation when a model was asked with messages; in this one none was.",)
+
+
+def test_traces_of_a_page_without_sessions_are_conversations_of_their_own(tmp_path: Path) -> None:
+    traces = [trace(generation(1, {"messages": [USER]}, SAID), userId=name) | {"id": name} for name in ("ann", "bob", "cid")]
+    found = read(tmp_path, {"data": traces})
+    assert [(each.conversation_id, each.customer_id) for each in found if isinstance(each, Trace)] == [
+        (name, name) for name in ("ann", "bob", "cid")
+    ]

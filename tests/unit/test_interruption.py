@@ -32,7 +32,7 @@ def test_an_interrupt_ends_a_command_soon_with_one_line_and_its_own_exit_code(un
         process.stderr.readline()
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert err.splitlines() == ["Interrupted. Nothing finished is lost: the same command goes on from there."]
+    assert err.splitlines() == ["Interrupted. Nothing finished is lost; run the same command again."]
     assert json.loads(out)["error"]["kind"] == "Interrupted"
     assert process.returncode == 130
 

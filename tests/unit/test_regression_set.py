@@ -55,6 +55,15 @@ def test_a_removed_case_stays_in_the_history_with_the_reason(cases: RegressionSe
     assert cases.cases() == (added,)
 
 
+def test_nothing_comes_or_goes_without_a_reason(cases: RegressionSet) -> None:
+    with pytest.raises(InvalidInput, match="the reason is empty"):
+        cases.add(regression(), reason=" ", at=NOW)
+    cases.add(regression(), reason="seen", at=NOW)
+    with pytest.raises(InvalidInput, match="the reason is empty"):
+        cases.remove(regression().regression_id, reason="", at=NOW)
+    assert [entry.change for entry in cases.history()] == ["added"]
+
+
 def test_only_what_is_in_the_set_is_removed(cases: RegressionSet) -> None:
     with pytest.raises(InvalidInput, match="'nothing' is not"):
         cases.remove("nothing", reason="no", at=NOW)

@@ -101,9 +101,15 @@ class FidelityCheck(Value):
     repair: str = ""
     estimate: Estimate | None = None
 
+    @property
+    def tells_of_answers(self) -> bool:
+        """Whether it shows that a tool answers well; that training knows its schema, and its own answers again, says nothing of others."""
+        return self.part == "tool" and self.outcome == "passed" and self.name not in ("arguments", "recall")
+
 
 class FidelityReport(Value):
-    """The verdict follows from the checks and cannot be set: one that failed fails; it passes when some of a tool passed and none failed.
+    """The verdict follows from the checks and cannot be set: one that failed fails; it passes when a tool's answers passed some and none
+    failed.
 
     What was not measured stands neither for nor against, and customers alone say nothing of what tools answer.   bar: what was asked.
     """
@@ -120,9 +126,10 @@ class FidelityReport(Value):
 
     @property
     def verdict(self) -> Verdict:
+        """Not measured where nothing tells how a tool answers what it was not made from."""
         if any(check.outcome == "failed" for check in self.checks):
             return "failed"
-        return "passed" if any(check.outcome == "passed" and check.part == "tool" for check in self.checks) else "not_measured"
+        return "passed" if any(check.tells_of_answers for check in self.checks) else "not_measured"
 
     @property
     def failed_checks(self) -> tuple[FidelityCheck, ...]:

@@ -46,8 +46,7 @@ def _row(tool: ToolFidelity, report: FidelityReport) -> list[str]:
 
 def _verdict(tool: ToolFidelity, report: FidelityReport) -> str:
     outcomes = {check.outcome for check in report.checks if check.part == "tool" and check.subject == tool.tool}
-    # That training knows its schema says nothing of its answers.
-    judged = {check.name for check in report.checks if check.subject == tool.tool and check.outcome == "passed"} - {"arguments", "recall"}
+    judged = [check for check in report.checks if check.subject == tool.tool and check.tells_of_answers]
     return _SIGNS["failed" if "failed" in outcomes else "passed" if judged else "not_measured"]
 
 

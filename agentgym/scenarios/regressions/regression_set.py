@@ -151,6 +151,8 @@ class RegressionSet:
         return tuple(RegressionEntry.model_validate_json(row.entry) for row in rows)
 
     def _append(self, connection: Connection, change: Change, regression: Regression, reason: str, at: datetime) -> None:
+        if not reason.strip():
+            raise InvalidInput("Whoever reads the history must learn why a case came or went; the reason is empty. Give one (--reason).")
         entry = RegressionEntry(
             change=change,
             regression_id=regression.regression_id,

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -177,6 +178,13 @@ def _unknown(traces: Sequence[Trace], tools: Sequence[Tool], mapping: DomainMapp
         if unknown := sorted(getattr(mapping, part).keys() - names):
             near = ", ".join(get_close_matches(unknown[0], sorted(names), n=8, cutoff=0.0))
             yield f"under {part} it names {unknown[0]!r}, which the log does not have; it has {near}. Mend the name."
+    said = _everything_said(traces, tools)
+    for part in ("values", "words"):
+        for old, new in getattr(mapping, part).items():
+            if not old.strip() or not new.strip():
+                yield f"under {part} {old!r} becomes {new!r}; neither may be empty. Write both."
+            elif old.casefold() not in said:
+                yield f"under {part} it names {old!r}, which nobody says, gives or finds in the log. Mend it, or leave it out."
 
 
 def _merged(what: str, names: Mapping[str, str]) -> Iterator[str]:
@@ -197,6 +205,13 @@ def _partly_listed(tool: Tool, mapping: DomainMapping) -> Iterator[str]:
                 f"of the closed list of {tool.name}'s {slot!r} it maps {len(values) - len(missing)} of {len(values)} values and leaves out "
                 f"{missing[0]!r}. Map all or none. {_SAME}"
             )
+
+
+def _everything_said(traces: Iterable[Trace], tools: Iterable[Tool]) -> str:
+    """All words, values and schemas, in small letters."""
+    said = [message.content for trace in traces for message in trace.messages]
+    schemas = [f"{tool.description} {orjson.dumps(tool.parameters).decode()}" for tool in tools]
+    return "\n".join([*said, *_texts(traces), *schemas]).casefold()
 
 
 def _texts(traces: Iterable[Trace]) -> set[str]:

@@ -37,9 +37,9 @@ def _parts(value: Any, place: Place) -> Iterator[Part | RejectedLine]:
     if "observations" in page or "data" not in page:
         yield _trace(page).part(place)
         return
-    for trace in objects(page["data"], "The data of a page"):
+    for number, trace in enumerate(objects(page["data"], "The data of a page"), start=1):
         try:
-            yield _trace(trace).part(place)
+            yield _trace(trace).part(place, key=f"{place}, {number} of its page")
         except NotAConversation as error:
             yield place.rejected(str(error), identifier(trace.get("id")))
 

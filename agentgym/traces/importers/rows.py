@@ -139,12 +139,21 @@ def _conversation(name: str, rows: list[Row], mapping: RowMapping) -> Record | R
 
 
 def _ordered(rows: list[Row], order: str | None) -> list[Row]:
-    """By number where every row has one, else by text, in which dates of one form stand in order too."""
-    if order is None:
+    """By number where every row has one, else by text, in which dates of one form stand in order too.
+
+    Raises NotAConversation where a row says nothing of its place, or some say it by number and some by text: any order would be a guess.
+    """
+    if order is None or len(rows) < 2:
         return rows
     keys = [_text(_cell(row, order)) or "" for row in rows]
     numbers = [_number(key) for key in keys]
-    by: Sequence[Any] = keys if any(isinstance(number, str) for number in numbers) else numbers
+    if odd := next((row for row, key in zip(rows, keys, strict=True) if not key), None):
+        raise NotAConversation(f"Every row says in {order!r} where it stands in its conversation; the one in {odd.place} does not.")
+    are_text = [isinstance(number, str) for number in numbers]
+    if any(are_text) and not all(are_text):
+        odd, key = rows[are_text.index(True)], keys[are_text.index(True)]
+        raise NotAConversation(f"Rows are in order by numbers, or by dates; {order!r} in {odd.place} is {key!r} beside numbers.")
+    by: Sequence[Any] = keys if are_text[0] else numbers
     return [row for _, row in sorted(zip(by, rows, strict=True), key=lambda pair: pair[0])]
 
 
