@@ -98,6 +98,8 @@ def _show_report(validation: "Validation", screen: Screen) -> None:
         screen.show(f"  {report.forgotten:>6}  left out, as they are forgotten")
     screen.show(*(f"  {count:>6}  {kind} redacted" for kind, count in report.redacted.items()))
     screen.show(*(f"  {line.source}:{line.line}  {' '.join(line.reasons)}" for line in validation.quarantine.first))
+    if (more := report.quarantined - len(validation.quarantine.first)) > 0:
+        screen.show(f"  and {more} more; --json tells all of them")
 
 
 def _show_bar(report: "ValidationReport", max_quarantined_share: float, screen: Screen) -> None:

@@ -101,7 +101,9 @@ def _findings(result: ExpectationValidationResult) -> list[Finding]:
 
 def _detail(position: int | None, column: str, value: object) -> str:
     where = "" if position is None else f"message {int(position)}"
-    is_telling = not isinstance(value, bool | np.bool_) and value is not None and value == value
+    # Infinite is what the table holds for anything that is no number.
+    is_number = not isinstance(value, float | np.floating) or np.isfinite(value)
+    is_telling = is_number and not isinstance(value, bool | np.bool_) and value is not None
     shown = f"{column} is {value.item() if isinstance(value, np.generic) else value!r}" if is_telling else ""
     return ": ".join(filter(None, (where, shown)))
 

@@ -50,7 +50,11 @@ def looks_of(path: Path) -> str:
     if first_file.name.endswith(CSV_SUFFIXES):
         return "csv"
     first = next((item for item in read_values(first_file) if isinstance(item, Value)), None)
-    found = next((name for name, each in BUILT_IN_FORMATS.items() if first is not None and each.looks_like(first.value)), None)
+    if first is None:
+        raise InvalidInput(
+            f"A log needs at least one conversation; in {str(first_file)!r} there is no JSON that holds one. Check the export."
+        )
+    found = next((name for name, each in BUILT_IN_FORMATS.items() if each.looks_like(first.value)), None)
     if found is None:
         raise InvalidInput(
             f"A log is in a format that is known; {str(path)!r} looks like none of {', '.join(BUILT_IN_FORMATS)}. "

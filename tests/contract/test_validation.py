@@ -101,6 +101,12 @@ def test_a_conversation_that_breaks_a_rule_is_quarantined_alone(tmp_path: Path, 
     assert len(found.traces) == 9
 
 
+@pytest.mark.parametrize("score", [float("nan"), "good", "4", True])
+def test_what_is_no_number_is_not_said_to_be_one(tmp_path: Path, score: Any) -> None:
+    (rejected,) = validated(tmp_path, lambda log: log.update(satisfaction_score=score)).rejected
+    assert rejected.reasons == ("A satisfaction_score is a finite number from 1 to 5, or unknown.",)
+
+
 @pytest.mark.parametrize("call", [{"name": "lose"}, {"arguments": {"n": "one"}}], ids=["unknown tool", "bad arguments"])
 def test_a_call_the_tool_refused_is_what_happened(tmp_path: Path, call: dict[str, Any]) -> None:
     def refuse(log: dict[str, Any]) -> None:

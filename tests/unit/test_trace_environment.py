@@ -152,6 +152,12 @@ def test_what_are_no_traces_is_bad_input(traces: Any, fault: str):
         agentgym.create_environment(traces, settings=Settings())
 
 
+def test_a_file_with_nothing_in_it_is_said_to_be_empty(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(InvalidInput, match="A log needs at least one conversation"):
+        agentgym.create_environment(tmp_path / "log.jsonl", settings=Settings())
+
+
 @pytest.mark.parametrize(
     ("name", "repair"),
     [("log.csv", r"Give a mapping \(--mapping\)"), ("log.json", r"Give its format \(--format\)")],
