@@ -1,6 +1,5 @@
 """`agentgym synthesize`: more out of a log: edge cases, copies to train on, the same conversations in another business."""
 
-import gzip
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from agentgym.cli.out_file import require_out_file
+from agentgym.cli.out_file import compressed_as_named, require_out_file
 from agentgym.cli.session import session
 from agentgym.errors import InvalidInput
 from agentgym.settings import Settings, make_workspace
-from agentgym.store import write_atomically
+from agentgym.store import write_atomically, writing_atomically
 from agentgym.traces.source import TraceSource
 
 if TYPE_CHECKING:
@@ -150,8 +149,8 @@ def _diversity(traces: "Sequence[Trace]") -> dict[str, Any]:
 
 
 def _write_traces(out: Path, traces: "Sequence[Trace]") -> None:
-    lines = b"".join(orjson.dumps(trace.model_dump(mode="json", exclude_defaults=True)) + b"\n" for trace in traces)
-    write_atomically(out, gzip.compress(lines, mtime=0) if out.suffix == ".gz" else lines)
+    with writing_atomically(out) as whole, compressed_as_named(whole, out) as file:
+        file.writelines(orjson.dumps(trace.model_dump(mode="json", exclude_defaults=True)) + b"\n" for trace in traces)
 
 
 def _lines(told: Mapping[str, Any]) -> list[str]:

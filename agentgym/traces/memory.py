@@ -19,14 +19,13 @@ class Memory:
     def __del__(self) -> None:
         self._database.close()
 
-    def used_at(self, places: Sequence[tuple[str | None, str]]) -> list[str | None]:
+    def used_at(self, identities: Sequence[str | None], places: Sequence[str]) -> list[str | None]:
         """Of each conversation_id and the place it is at, one after another, the place it was used at before; None where it is new."""
-        keys = [identity.encode(errors="surrogatepass") if identity else None for identity, _ in places]
-        return self._firsts("place", keys, [place for _, place in places])
+        return self._firsts("place", [named.encode(errors="surrogatepass") if named else None for named in identities], places)
 
-    def copy_of(self, contents: Sequence[tuple[bytes | None, str]]) -> list[str | None]:
+    def copy_of(self, contents: Sequence[bytes | None], names: Sequence[str]) -> list[str | None]:
         """Of each digest of a content and the conversation that says it, the conversation that said it before; None where it is new."""
-        return self._firsts("content", [content for content, _ in contents], [name for _, name in contents])
+        return self._firsts("content", contents, names)
 
     def _firsts(self, table: str, keys: Sequence[bytes | None], names: Sequence[str]) -> list[str | None]:
         numbered = range(self._count, self._count + len(keys))

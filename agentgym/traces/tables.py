@@ -64,7 +64,7 @@ def flat_batch(records: Sequence[Record], messages: Sequence[Sequence[Message]] 
     """The columns of a batch. messages: of each record, where somebody has read them already."""
     rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     read = [read_unchecked(record) for record in records] if messages is None else messages
-    columns: dict[str, dict[str, list[Any]]] = {name: {column: [] for column in names} for name, names in COLUMNS.items()}
+    columns = _no_rows()
     for row, (record, said) in enumerate(zip(records, read, strict=True)):
         pairs = answered_calls(said)
         rows["conversations"].append({"row": row, **_conversation(record, said)})
@@ -82,9 +82,13 @@ def flat_batch(records: Sequence[Record], messages: Sequence[Sequence[Message]] 
     )
 
 
+def _no_rows() -> dict[str, dict[str, list[Any]]]:
+    return {name: {column: [] for column in names} for name, names in COLUMNS.items()}
+
+
 def joined(batches: Sequence[FlatBatch]) -> FlatBatch:
     """Batches one after another as one; rows count on."""
-    columns: dict[str, dict[str, list[Any]]] = {name: {column: [] for column in names} for name, names in COLUMNS.items()}
+    columns = _no_rows()
     begin = 0
     for batch in batches:
         for name, table in columns.items():
@@ -116,10 +120,7 @@ def conversation_table(flat: FlatBatch, memory: Memory, broken: Collection[int] 
     identities = [None if row in broken else named for row, named in enumerate(flat.columns["conversations"]["conversation_id"])]
     contents = [None if row in broken else content for row, content in enumerate(flat.contents)]
     names = [identity or place for identity, place in zip(identities, flat.places, strict=True)]
-    seen = {
-        "used_at": memory.used_at(list(zip(identities, flat.places, strict=True))),
-        "copy_of": memory.copy_of(list(zip(contents, names, strict=True))),
-    }
+    seen = {"used_at": memory.used_at(identities, flat.places), "copy_of": memory.copy_of(contents, names)}
     return pd.DataFrame({**flat.columns["conversations"], **seen}, columns=list(COLUMNS["conversations"]))
 
 

@@ -56,7 +56,7 @@ def answered(known: Sequence[Trace], asked: Sequence[Trace]) -> tuple[Counter[st
 def test_half_of_the_unseen_calls_of_sgd_are_answered_on_good_grounds() -> None:
     calls, right = answered(*sgd_parts())
     assert calls["exact"] + calls["consistent"] >= 0.45 * calls.total()
-    assert right["consistent"] >= 0.6 * calls["consistent"]
+    assert right["consistent"] >= 0.64 * calls["consistent"]
     assert right["nearest"] <= 0.1 * calls["nearest"]
 
 
